@@ -140,7 +140,7 @@ impl FromStr for Timestamp {
             text.parse().map_err(|error: jiff::Error| refuse(error.to_string()))?;
         let millis = i64::try_from(instant.as_nanosecond().div_euclid(1_000_000))
             .expect("jiff's range fits in milliseconds");
-        if millis < Self::MIN.0 || millis > Self::MAX.0 {
+        if !(Self::MIN.0..=Self::MAX.0).contains(&millis) {
             return Err(refuse(format!("it must lie between {} and {}", Self::MIN, Self::MAX)));
         }
         Ok(Timestamp(millis))

@@ -1,1 +1,60 @@
-//! store
+//! Carillon's store: what must survive, in domain words.
+//!
+//! It is a trait, [`Store`], with two backends: [`mysql`] for clusters and [`sqlite`] for `carillon dev`. Both keep the promises that
+//! [`conformance`] states as functions. It does not decide anything, and must not know who owns what, gRPC or HTTP.
+//!
+//! Begin with [`runs::RunStore`], the hot path; then [`catalog`], [`shards`], [`subtasks`], [`logs`] and [`accounts`].
+
+pub mod accounts;
+pub mod catalog;
+pub mod error;
+pub mod logs;
+pub mod runs;
+pub mod shards;
+pub mod subtasks;
+
+pub mod conformance;
+pub mod mysql;
+pub mod sqlite;
+
+pub use accounts::AccountStore;
+pub use catalog::CatalogStore;
+pub use error::StoreError;
+pub use logs::LogStore;
+pub use runs::RunStore;
+pub use shards::ShardStore;
+pub use subtasks::SubtaskStore;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+/// Everything that a server or a console keeps. Cheap to clone behind [`SharedStore`].
+#[async_trait]
+pub trait Store:
+    CatalogStore + ShardStore + RunStore + SubtaskStore + LogStore + AccountStore + Send + Sync + 'static
+{
+    /// Applies the migrations of `sql/` that are missing, in order, one process at a time.
+    async fn migrate(&self) -> Result<MigrationReport, StoreError>;
+
+    /// Whether the store answers and has the schema this binary needs.
+    async fn ready(&self) -> Result<(), StoreError>;
+
+    /// Closes connections; open requests are finished first.
+    async fn close(&self);
+
+    /// The backend's word for metrics and the about page: `mysql` or `sqlite`.
+    fn backend(&self) -> &'static str;
+}
+
+/// A store shared by the loops of a process.
+pub type SharedStore = Arc<dyn Store>;
+
+/// What [`Store::migrate`] did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MigrationReport {
+    /// The names of the migrations applied now.
+    pub applied: Vec<String>,
+    /// The newest migration in force.
+    pub version: u32,
+}

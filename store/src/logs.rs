@@ -1,0 +1,40 @@
+//! The logs of runs.
+
+use async_trait::async_trait;
+use carillon_core::ids::{AttemptNo, RunKey};
+
+use crate::StoreError;
+
+/// A piece of an attempt's log: whole lines of UTF-8 text, each ended by a newline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogChunk {
+    /// The run.
+    pub run: RunKey,
+    /// The attempt.
+    pub attempt: AttemptNo,
+    /// The chunk's number within the attempt, from 0, given by the worker; a repeated number is the same chunk.
+    pub chunk_no: u32,
+    /// The byte offset of the chunk in the attempt's log.
+    pub offset: u64,
+    /// The lines.
+    pub text: String,
+}
+
+/// The most log bytes kept for an attempt; the worker writes a marker where it drops lines.
+pub const MAX_LOG_BYTES: u64 = 10 * 1024 * 1024;
+
+/// The logs of runs.
+#[async_trait]
+pub trait LogStore {
+    /// Appends chunks; numbers that exist are left as they are.
+    async fn append_logs(&self, chunks: &[LogChunk]) -> Result<(), StoreError>;
+
+    /// Bytes `from..from + limit` of an attempt's log, cut at chunk borders where that is less, with the total length so far.
+    async fn read_log(
+        &self,
+        run: RunKey,
+        attempt: AttemptNo,
+        from: u64,
+        limit: u64,
+    ) -> Result<(Vec<u8>, u64), StoreError>;
+}

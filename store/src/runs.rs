@@ -1,0 +1,192 @@
+//! Runs: the hot path (plan, insert, advance, move) and history.
+
+use async_trait::async_trait;
+use carillon_core::ids::{
+    AttemptNo, Epoch, GroupId, Incarnation, JobId, JobsVersion, PlanNo, RunKey, ShardId,
+};
+use carillon_core::run::{Attempt, Reason, Run, RunState};
+use carillon_core::time::Timestamp;
+use serde_json::Value;
+
+use crate::StoreError;
+
+/// One slice of one shard's plan: every fire in `(from, to]`, with the rows as they are to be inserted (most of them planned, misfired
+/// ones already final).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Slice {
+    /// The shard.
+    pub shard: ShardId,
+    /// The epoch of the planner.
+    pub epoch: Epoch,
+    /// The job set the fires were computed with.
+    pub jobs_version: JobsVersion,
+    /// The watermark that was read.
+    pub from: Timestamp,
+    /// The watermark to be.
+    pub to: Timestamp,
+    /// The rows.
+    pub runs: Vec<Run>,
+}
+
+/// What became of a slice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SliceOutcome {
+    /// Watermark and rows are committed.
+    Committed,
+    /// Epoch, job set or watermark were not as given; nothing was written. Reload before planning on.
+    Fenced,
+}
+
+/// A step in a run's life, applied only where it advances: see [`RunStore::advance`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Advance {
+    /// The run.
+    pub key: RunKey,
+    /// The attempt it is about.
+    pub attempt: AttemptNo,
+    /// The step.
+    pub step: Step,
+}
+
+/// The steps of a run's life.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// The attempt's handler started.
+    Started {
+        /// By the worker's cluster time.
+        at: Timestamp,
+        /// Where.
+        worker: Incarnation,
+    },
+    /// The run is final.
+    Final {
+        /// A final state.
+        state: RunState,
+        /// When the handler started, if it did.
+        started_at: Option<Timestamp>,
+        /// When it ended.
+        at: Timestamp,
+        /// Why, unless it plainly succeeded.
+        reason: Option<Reason>,
+        /// What the handler returned.
+        result: Option<Value>,
+    },
+    /// The attempt ended and another one follows: the attempt is recorded with its cause, the run is planned again.
+    Retry {
+        /// The record of the ended attempt (its `attempt` equals [`Advance::attempt`]).
+        ended: Attempt,
+        /// When the next attempt is due.
+        due_at: Timestamp,
+        /// Its latest start.
+        start_by: Timestamp,
+        /// Where it is planned; none while no eligible worker is known.
+        worker: Option<Incarnation>,
+        /// The plan number, larger than the row's.
+        plan_no: PlanNo,
+    },
+    /// Late news of an attempt that was given up and followed by another: completes its record.
+    LateNews {
+        /// When that attempt's handler started, if it did.
+        started_at: Option<Timestamp>,
+        /// What to add to the attempt's recorded cause.
+        detail: String,
+    },
+}
+
+/// Which runs to list. Empty fields do not restrict.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RunFilter {
+    /// Only runs of these groups (for permissions and the group filter); none for all.
+    pub groups: Option<Vec<GroupId>>,
+    /// Only runs of this job.
+    pub job: Option<JobId>,
+    /// Only runs in one of these states.
+    pub states: Vec<RunState>,
+    /// Only fire times at or later than this.
+    pub from: Option<Timestamp>,
+    /// Only fire times earlier than this.
+    pub to: Option<Timestamp>,
+    /// Only scheduled fires (ordinal 0): the ledger.
+    pub scheduled_only: bool,
+}
+
+/// Runs and their attempts.
+#[async_trait]
+pub trait RunStore {
+    /// Commits slices of any number of shards in one transaction; each succeeds or is fenced by itself, in one compare-and-set on
+    /// `(epoch, jobs_version, planned_until = from)`. Row keys that exist are left as they are.
+    /// After [`StoreError::is_unknown`] nothing may be delivered before the shard was read back.
+    async fn commit_slices(&self, slices: &[Slice]) -> Result<Vec<SliceOutcome>, StoreError>;
+
+    /// Inserts due-now rows (triggers, successors of fixed delay); keys that exist are left as they are. Returns for each whether it is
+    /// new. Safe to repeat after an unknown outcome.
+    async fn insert_runs(&self, runs: &[Run]) -> Result<Vec<bool>, StoreError>;
+
+    /// Records trigger requests by idempotency key, and their runs, in one transaction: a key seen before for the job gives the run it
+    /// made then. Returns for each the run's key and whether it is new. Keys are kept for at least 24 hours.
+    async fn insert_triggered(&self, runs: &[TriggeredRun]) -> Result<Vec<(RunKey, bool)>, StoreError>;
+
+    /// Applies steps in one transaction, each only where it advances the run: the row's attempt must equal the step's (for
+    /// [`Step::LateNews`]: must be larger) and the transition be legal by [`RunState::can_become`] or
+    /// [`RunState::can_be_corrected_to`]. Steps of one run are applied in order. Returns for each whether it changed the row.
+    /// Safe to repeat.
+    async fn advance(&self, steps: &[Advance]) -> Result<Vec<bool>, StoreError>;
+
+    /// Moves planned runs to other workers: `SET worker = :to, plan_no = :seen + 1 WHERE key AND attempt = :attempt AND plan_no = :seen AND state = planned`.
+    /// Returns for each whether it moved. After an unknown outcome read the run back.
+    async fn move_runs(&self, moves: &[Move]) -> Result<Vec<bool>, StoreError>;
+
+    /// The open (planned or running) runs of a shard, by fire time: what a new owner takes over. Bounded by `limit`.
+    async fn open_runs(&self, shard: ShardId, limit: usize) -> Result<Vec<Run>, StoreError>;
+
+    /// One run.
+    async fn run(&self, key: RunKey) -> Result<Option<Run>, StoreError>;
+
+    /// Several runs; missing ones are left out.
+    async fn runs_by_key(&self, keys: &[RunKey]) -> Result<Vec<Run>, StoreError>;
+
+    /// The ended attempts of a run, oldest first (the last one stands in the run itself).
+    async fn attempts(&self, key: RunKey) -> Result<Vec<Attempt>, StoreError>;
+
+    /// Runs newest first, strictly before `before` when given; at most `limit` (1 to 1,000).
+    async fn list_runs(
+        &self,
+        filter: &RunFilter,
+        before: Option<RunKey>,
+        limit: usize,
+    ) -> Result<Vec<Run>, StoreError>;
+
+    /// How many runs match, counted no further than `cap`.
+    async fn count_runs(&self, filter: &RunFilter, cap: usize) -> Result<usize, StoreError>;
+
+    /// When the newest run of `job` became final: where a fixed delay goes on after a failover.
+    async fn last_final(&self, job: JobId) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Marks a dead letter as cancelled with [`carillon_core::run::ReasonCode::Discarded`]. False when it is not a dead letter.
+    async fn discard_dead_letter(&self, key: RunKey, by: &str, at: Timestamp) -> Result<bool, StoreError>;
+
+    /// Deletes final runs, their attempts, logs and subtasks that fired before `before`, a bounded number at a call; returns how many.
+    async fn drop_runs_before(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
+}
+
+/// A run made by a request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TriggeredRun {
+    /// The row to insert.
+    pub run: Run,
+    /// The request's idempotency key, unique per job, at most 128 characters.
+    pub idempotency_key: String,
+}
+
+/// A change of a planned run's worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Move {
+    /// The run.
+    pub key: RunKey,
+    /// Its attempt.
+    pub attempt: AttemptNo,
+    /// The plan number that was read.
+    pub seen: PlanNo,
+    /// Where it goes.
+    pub to: Incarnation,
+}
