@@ -20,6 +20,8 @@ pub mod patience;
 
 pub mod embedded;
 
+pub mod conformance;
+
 pub use coordination::Coordination;
 pub use embedded::{Embedded, EmbeddedRegistry};
 pub use error::{CoordinationError, Result};
