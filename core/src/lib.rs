@@ -5,6 +5,7 @@
 //!
 //! Begin with [`ids`] and [`job`], then [`run`] for the life cycle.
 
+pub mod change;
 pub mod ids;
 pub mod job;
 pub mod parallel;

@@ -1,32 +1,12 @@
 //! Runs: the hot path (plan, insert, advance, move) and history.
 
 use async_trait::async_trait;
-use carillon_core::ids::{
-    AttemptNo, Epoch, GroupId, Incarnation, JobId, JobsVersion, PlanNo, RunKey, ShardId,
-};
-use carillon_core::run::{Attempt, Reason, Run, RunState};
+pub use carillon_core::change::{Advance, Move, Slice, Step, TriggeredRun};
+use carillon_core::ids::{GroupId, JobId, RunKey, ShardId};
+use carillon_core::run::{Attempt, Run, RunState};
 use carillon_core::time::Timestamp;
-use serde_json::Value;
 
 use crate::StoreError;
-
-/// One slice of one shard's plan: every fire in `(from, to]`, with the rows as they are to be inserted (most of them planned, misfired
-/// ones already final).
-#[derive(Debug, Clone, PartialEq)]
-pub struct Slice {
-    /// The shard.
-    pub shard: ShardId,
-    /// The epoch of the planner.
-    pub epoch: Epoch,
-    /// The job set the fires were computed with.
-    pub jobs_version: JobsVersion,
-    /// The watermark that was read.
-    pub from: Timestamp,
-    /// The watermark to be.
-    pub to: Timestamp,
-    /// The rows.
-    pub runs: Vec<Run>,
-}
 
 /// What became of a slice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,62 +15,6 @@ pub enum SliceOutcome {
     Committed,
     /// Epoch, job set or watermark were not as given; nothing was written. Reload before planning on.
     Fenced,
-}
-
-/// A step in a run's life, applied only where it advances: see [`RunStore::advance`].
-#[derive(Debug, Clone, PartialEq)]
-pub struct Advance {
-    /// The run.
-    pub key: RunKey,
-    /// The attempt it is about.
-    pub attempt: AttemptNo,
-    /// The step.
-    pub step: Step,
-}
-
-/// The steps of a run's life.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Step {
-    /// The attempt's handler started.
-    Started {
-        /// By the worker's cluster time.
-        at: Timestamp,
-        /// Where.
-        worker: Incarnation,
-    },
-    /// The run is final.
-    Final {
-        /// A final state.
-        state: RunState,
-        /// When the handler started, if it did.
-        started_at: Option<Timestamp>,
-        /// When it ended.
-        at: Timestamp,
-        /// Why, unless it plainly succeeded.
-        reason: Option<Reason>,
-        /// What the handler returned.
-        result: Option<Value>,
-    },
-    /// The attempt ended and another one follows: the attempt is recorded with its cause, the run is planned again.
-    Retry {
-        /// The record of the ended attempt (its `attempt` equals [`Advance::attempt`]).
-        ended: Attempt,
-        /// When the next attempt is due.
-        due_at: Timestamp,
-        /// Its latest start.
-        start_by: Timestamp,
-        /// Where it is planned; none while no eligible worker is known.
-        worker: Option<Incarnation>,
-        /// The plan number, larger than the row's.
-        plan_no: PlanNo,
-    },
-    /// Late news of an attempt that was given up and followed by another: completes its record.
-    LateNews {
-        /// When that attempt's handler started, if it did.
-        started_at: Option<Timestamp>,
-        /// What to add to the attempt's recorded cause.
-        detail: String,
-    },
 }
 
 /// Which runs to list. Empty fields do not restrict.
@@ -128,7 +52,7 @@ pub trait RunStore {
 
     /// Applies steps in one transaction, each only where it advances the run: the row's attempt must equal the step's (for
     /// [`Step::LateNews`]: must be larger) and the transition be legal by [`RunState::can_become`] or
-    /// [`RunState::can_be_corrected_to`]. Steps of one run are applied in order. Returns for each whether it changed the row.
+    /// [`RunState::can_be_corrected_to`] (for [`Step::Reopen`]: the row must be a dead letter). Steps of one run are applied in order. Returns for each whether it changed the row.
     /// Safe to repeat.
     async fn advance(&self, steps: &[Advance]) -> Result<Vec<bool>, StoreError>;
 
@@ -167,26 +91,4 @@ pub trait RunStore {
 
     /// Deletes final runs, their attempts, logs and subtasks that fired before `before`, a bounded number at a call; returns how many.
     async fn drop_runs_before(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
-}
-
-/// A run made by a request.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TriggeredRun {
-    /// The row to insert.
-    pub run: Run,
-    /// The request's idempotency key, unique per job, at most 128 characters.
-    pub idempotency_key: String,
-}
-
-/// A change of a planned run's worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Move {
-    /// The run.
-    pub key: RunKey,
-    /// Its attempt.
-    pub attempt: AttemptNo,
-    /// The plan number that was read.
-    pub seen: PlanNo,
-    /// Where it goes.
-    pub to: Incarnation,
 }

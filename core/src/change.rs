@@ -1,0 +1,116 @@
+//! Changes of the run table: what the engine decides and a store applies. Each is conditional and safe to repeat.
+
+use serde_json::Value;
+
+use crate::ids::{AttemptNo, Epoch, Incarnation, JobsVersion, PlanNo, RunKey, ShardId};
+use crate::run::{Attempt, Reason, Run, RunState};
+use crate::time::Timestamp;
+
+/// One slice of one shard's plan: every fire in `(from, to]`, with the rows as they are to be inserted (most of them planned, misfired
+/// ones already final).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Slice {
+    /// The shard.
+    pub shard: ShardId,
+    /// The epoch of the planner.
+    pub epoch: Epoch,
+    /// The job set the fires were computed with.
+    pub jobs_version: JobsVersion,
+    /// The watermark that was read.
+    pub from: Timestamp,
+    /// The watermark to be.
+    pub to: Timestamp,
+    /// The rows.
+    pub runs: Vec<Run>,
+}
+
+/// A step in a run's life, applied only where it advances: see the store's `advance`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Advance {
+    /// The run.
+    pub key: RunKey,
+    /// The attempt it is about.
+    pub attempt: AttemptNo,
+    /// The step.
+    pub step: Step,
+}
+
+/// The steps of a run's life.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// The attempt's handler started.
+    Started {
+        /// By the worker's cluster time.
+        at: Timestamp,
+        /// Where.
+        worker: Incarnation,
+    },
+    /// The run is final.
+    Final {
+        /// A final state.
+        state: RunState,
+        /// When the handler started, if it did.
+        started_at: Option<Timestamp>,
+        /// When it ended.
+        at: Timestamp,
+        /// Why, unless it plainly succeeded.
+        reason: Option<Reason>,
+        /// What the handler returned.
+        result: Option<Value>,
+    },
+    /// The attempt ended and another one follows: the attempt is recorded with its cause, the run is planned again.
+    Retry {
+        /// The record of the ended attempt (its `attempt` equals [`Advance::attempt`]).
+        ended: Attempt,
+        /// When the next attempt is due.
+        due_at: Timestamp,
+        /// Its latest start.
+        start_by: Timestamp,
+        /// Where it is planned; none while no eligible worker is known.
+        worker: Option<Incarnation>,
+        /// The plan number, larger than the row's.
+        plan_no: PlanNo,
+    },
+    /// A person retries a dead letter: as [`Step::Retry`], from a final state for which [`RunState::is_dead_letter`] holds.
+    Reopen {
+        /// The record of the ended attempt.
+        ended: Attempt,
+        /// When the next attempt is due.
+        due_at: Timestamp,
+        /// Its latest start.
+        start_by: Timestamp,
+        /// Where it is planned; none while no eligible worker is known.
+        worker: Option<Incarnation>,
+        /// The plan number, larger than the row's.
+        plan_no: PlanNo,
+    },
+    /// Late news of an attempt that was given up and followed by another: completes its record.
+    LateNews {
+        /// When that attempt's handler started, if it did.
+        started_at: Option<Timestamp>,
+        /// What to add to the attempt's recorded cause.
+        detail: String,
+    },
+}
+
+/// A run made by a request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TriggeredRun {
+    /// The row to insert.
+    pub run: Run,
+    /// The request's idempotency key, unique per job, at most 128 characters.
+    pub idempotency_key: String,
+}
+
+/// A change of a planned run's worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Move {
+    /// The run.
+    pub key: RunKey,
+    /// Its attempt.
+    pub attempt: AttemptNo,
+    /// The plan number that was read.
+    pub seen: PlanNo,
+    /// Where it goes.
+    pub to: Incarnation,
+}
