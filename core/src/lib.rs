@@ -10,6 +10,5 @@ pub mod ids;
 pub mod job;
 pub mod parallel;
 pub mod run;
-#[path = "schedule_stub.rs"]
 pub mod schedule;
 pub mod time;
