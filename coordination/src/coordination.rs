@@ -35,7 +35,7 @@ pub trait Coordination: Debug + Send + Sync {
     /// removed.
     async fn join(&self, member: Member) -> Result<()>;
 
-    /// Replaces the description of this member, e.g. its load. Cheap: one write. The id must not change.
+    /// Replaces the description of this member, e.g. its load. Cheap: a read and a write. The id must not change.
     ///
     /// # Errors
     /// [`NotJoined`](crate::CoordinationError::NotJoined) before `join`.

@@ -19,6 +19,7 @@ pub mod name;
 pub mod patience;
 
 pub mod embedded;
+pub mod zookeeper;
 
 pub mod conformance;
 
@@ -30,3 +31,4 @@ pub use lock::{LockData, LockHolder, LockOutcome, LockVersion};
 pub use member::{Load, Member, MemberKind};
 pub use name::{InvalidName, LockKey, MemberId, Topic};
 pub use patience::join_with_patience;
+pub use zookeeper::{ZooKeeper, ZooKeeperSettings};

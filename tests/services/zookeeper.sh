@@ -10,6 +10,8 @@
 #   zookeeper.sh pause DIR INDEX      SIGSTOP: it keeps its connections and says nothing
 #   zookeeper.sh cont DIR INDEX       SIGCONT
 #   zookeeper.sh wait DIR             waits until every node serves
+#   zookeeper.sh wipe DIR             removes all data; only while all nodes are killed
+#   zookeeper.sh ask DIR INDEX WORD   asks one node by a four-letter word: srvr, mntr or ruok
 #   zookeeper.sh stop DIR             ends all nodes and removes DIR
 #
 # Environment: ZOOKEEPER_PORTS="c1 q1 e1 c2 q2 e2 ..." (client, quorum, election port of each node; default: free ones are
@@ -126,12 +128,11 @@ signal() {
     kill "-$1" "$pid"
 }
 
+# The answer to a four-letter word; nothing while there is none.
+ask() { timeout 2 bash -c "exec 3<>/dev/tcp/$1/$2 && echo $3 >&3 && cat <&3" 2>/dev/null || true; }
+
 # What a node says it is: leader, follower or standalone; nothing while it does not serve.
-mode() {
-    local answer
-    answer=$(timeout 2 bash -c "exec 3<>/dev/tcp/$1/$2 && echo srvr >&3 && cat <&3" 2>/dev/null) || true
-    sed -n 's/^Mode: //p' <<<"$answer"
-}
+mode() { ask "$1" "$2" srvr | sed -n 's/^Mode: //p'; }
 
 wait_until_serving() {
     local dir=$1 index host client rest until=$((SECONDS + DEADLINE))
@@ -185,6 +186,14 @@ start() {
     die "the ensemble does not start; its logs are in $dir/node-*/log"
 }
 
+wipe() {
+    local dir=$1 index rest
+    while read -r index rest; do
+        alive "$dir" "$index" && die "node $index is running"
+        rm -rf "$dir/node-$index/data/version-2"
+    done <"$dir/nodes"
+}
+
 stop() {
     local dir=$1
     [[ -e $dir ]] || return 0
@@ -208,6 +217,8 @@ case $command in
         while alive "$dir" "$index"; do sleep 0.05; done
         ;;
     revive) start_node "$dir" "$index" ;;
+    wipe) wipe "$dir" ;;
+    ask) ask $(awk -v index_="$index" '$1 == index_ { print $2, $3 }' "$dir/nodes") "${4:-srvr}" ;;
     pause) signal STOP "$dir" "$index" ;;
     cont) signal CONT "$dir" "$index" ;;
     *) sed -n '2,/^$/s/^# \{0,1\}//p' "$0" ;;
