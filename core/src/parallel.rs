@@ -3,6 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::ids::{AttemptNo, Incarnation, PlanNo};
+use crate::run::Reason;
 
 /// Where a parallel run's attempt is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -43,6 +47,83 @@ pub struct MapHeader {
     pub failed: u64,
     /// Subtasks done by worker name, at most [`MAX_WORKERS_COUNTED`] names.
     pub done_by_worker: BTreeMap<String, u64>,
+    /// Subtasks that went to another worker because theirs was lost or left, by the name of the worker that had them.
+    #[serde(default)]
+    pub taken_from: BTreeMap<String, u64>,
+    /// For "re-run failed subtasks only": the attempt whose split, batches and outputs this one goes on with. None for its own.
+    #[serde(default)]
+    pub source_attempt: Option<AttemptNo>,
+    /// Whether outputs are kept for a reduce; decided when the first subtask is handed out, by whether a worker's handler reduces.
+    #[serde(default)]
+    pub keep_outputs: bool,
+    /// Where the reduce was sent last, from `Reducing` on.
+    #[serde(default)]
+    pub reduce: Option<ReduceAt>,
+    /// How the attempt ended; none before, and none for one that was cancelled.
+    #[serde(default)]
+    pub outcome: Option<MapOutcome>,
+}
+
+impl MapHeader {
+    /// The header of an attempt whose split is about to begin.
+    pub fn new() -> Self {
+        Self {
+            phase: MapPhase::Splitting,
+            emitted: 0,
+            done: 0,
+            failed: 0,
+            done_by_worker: BTreeMap::new(),
+            taken_from: BTreeMap::new(),
+            source_attempt: None,
+            keep_outputs: false,
+            reduce: None,
+            outcome: None,
+        }
+    }
+
+    /// The header of an attempt that re-runs what `previous`, the ended attempt `number`, did not get done. Its bitmaps are those of the
+    /// previous attempt without the failed bits.
+    pub fn rerun_of(previous: &Self, number: AttemptNo) -> Self {
+        Self {
+            phase: MapPhase::Processing,
+            failed: 0,
+            source_attempt: Some(previous.source_attempt.unwrap_or(number)),
+            reduce: None,
+            outcome: None,
+            ..previous.clone()
+        }
+    }
+}
+
+impl Default for MapHeader {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Where a reduce was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReduceAt {
+    /// The worker.
+    pub worker: Incarnation,
+    /// Grows with every change of the worker.
+    pub plan_no: PlanNo,
+}
+
+/// How a parallel run's attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "how", rename_all = "snake_case")]
+pub enum MapOutcome {
+    /// Enough subtasks succeeded, and the reduce if there is one.
+    Succeeded {
+        /// The reduce's result, or the counts.
+        result: Option<Value>,
+    },
+    /// Too many subtasks failed, or the reduce did.
+    Failed {
+        /// Why.
+        reason: Reason,
+    },
 }
 
 /// How many workers a map counts by name; more are counted together, so that the header stays small.

@@ -1,7 +1,7 @@
 //! Subtasks of parallel runs: batches stored before any is handed out, completion as bitmaps, outputs for the reduce.
 
 use async_trait::async_trait;
-use carillon_core::ids::{AttemptNo, RunKey};
+use carillon_core::ids::{AttemptNo, Epoch, RunKey};
 use carillon_core::parallel::{MapChunk, MapHeader, MapPhase};
 use carillon_core::time::Timestamp;
 
@@ -32,8 +32,12 @@ pub struct SubtaskPayload {
 pub struct MapCheckpoint {
     /// The run.
     pub run: RunKey,
-    /// The attempt whose split is processed.
+    /// The attempt whose map this is: the key of header, chunks and failures.
     pub attempt: AttemptNo,
+    /// The epoch of the server that drives the map.
+    pub epoch: Epoch,
+    /// The attempt whose split is processed, `header.source_attempt` or `attempt`: the key of the outputs.
+    pub data_attempt: AttemptNo,
     /// Phase and counts.
     pub header: MapHeader,
     /// The bitmaps' chunks that changed since the last checkpoint.
@@ -84,7 +88,18 @@ pub trait SubtaskStore {
     /// How far the split got: the next batch number and the next index.
     async fn split_progress(&self, run: RunKey, attempt: AttemptNo) -> Result<(u32, u64), StoreError>;
 
-    /// Writes a checkpoint. Outputs and failures whose key exists are left as they are. Safe to repeat.
+    /// Takes an attempt's map over for `epoch` and reads its header; none where none was written. From then on checkpoints of a smaller
+    /// epoch are refused, so that a server which was paused cannot undo what its successor wrote. [`StoreError::Conflict`] where a larger
+    /// epoch has claimed it.
+    async fn claim_map(
+        &self,
+        run: RunKey,
+        attempt: AttemptNo,
+        epoch: Epoch,
+    ) -> Result<Option<MapHeader>, StoreError>;
+
+    /// Writes a checkpoint. Outputs and failures whose key exists are left as they are. Safe to repeat. [`StoreError::Conflict`], and
+    /// nothing is written, where a larger epoch has claimed the map.
     async fn checkpoint(&self, checkpoint: &MapCheckpoint) -> Result<(), StoreError>;
 
     /// Phase and counts of an attempt's map.
