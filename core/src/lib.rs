@@ -9,6 +9,7 @@ pub mod change;
 pub mod ids;
 pub mod job;
 pub mod parallel;
+pub mod placement;
 pub mod run;
 pub mod schedule;
 pub mod time;
