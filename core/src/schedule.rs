@@ -1,7 +1,7 @@
 //! When a job fires: the schedule a user writes, and the arithmetic behind it.
 //!
 //! [`Schedule`] is the plain, serialisable wish. [`Schedule::compile`] checks it and gives a [`CompiledSchedule`], which
-//! answers "when next?" without parsing or looking anything up.
+//! answers "when next?" without parsing or looking anything up. [`preview`] shows a person what a schedule means.
 //! Nothing here knows "now": fire times come from the schedule alone, so a jump of the clock neither repeats nor skips one.
 //!
 //! # Daylight saving
@@ -26,6 +26,7 @@
 mod compiled;
 mod cron;
 mod error;
+mod preview;
 mod wire;
 mod zone;
 
@@ -33,6 +34,7 @@ use crate::time::{Span, Timestamp};
 
 pub use compiled::{CompiledSchedule, Fires};
 pub use error::ScheduleError;
+pub use preview::{ClockChange, ClockChangeNote, MAX_PREVIEW_FIRES, Preview, PreviewFire, preview};
 
 /// When a job fires, as its owner wrote it.
 ///

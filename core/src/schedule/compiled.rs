@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use jiff::civil::DateTime;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::cron::CronExpression;
+use super::cron::{CronExpression, WrittenExpression};
 use super::zone::{Occurrence, Zone, instant_of};
 use super::{CronDialect, Limits, Schedule, ScheduleError, ScheduleKind};
 use crate::time::{Span, Timestamp};
@@ -202,11 +202,12 @@ fn window_field(spec: &Schedule) -> &'static str {
 }
 
 fn cron_plan(expression: &str, time_zone: &str, dialect: CronDialect) -> Result<Plan, ScheduleError> {
-    let expression = CronExpression::parse(expression, dialect)?;
+    let written = WrittenExpression::parse(expression, dialect)?;
     let zone = Zone::find(time_zone)?;
+    let expression = written.compile();
     // The search forward meets every year a field may name and every kind of month.
     if expression.first_from(DateTime::constant(1970, 1, 1, 0, 0, 0, 0)).is_none() {
-        return Err(ScheduleError::NeverFires { field: "expression", reason: expression.why_never() });
+        return Err(ScheduleError::NeverFires { field: "expression", reason: written.why_never() });
     }
     Ok(Plan::Cron { expression, zone })
 }

@@ -5,28 +5,19 @@
 mod days;
 mod field;
 mod parse;
+pub(super) mod sentence;
 
 use jiff::civil::{Date, DateTime, Time};
 
 use days::DayRule;
-use field::{Element, Field, FieldSpec, YEARS};
+use field::{Element, Field, FieldSpec, YEARS, specs};
 
-/// An expression, parsed.
-#[derive(Clone, Debug)]
-pub(super) struct CronExpression {
-    fields: Fields,
-    seconds: u64,
-    minutes: u64,
-    hours: u64,
-    months: u64,
-    days: DayRule,
-    years: YearSet,
-    interval: bool,
-}
+use super::CronDialect;
 
-/// The fields as they were written, for sentences.
+/// An expression as it was written, for sentences; [`WrittenExpression::compile`] gives the one that answers.
 #[derive(Clone, Debug)]
-struct Fields {
+pub(super) struct WrittenExpression {
+    dialect: CronDialect,
     seconds: Field,
     minutes: Field,
     hours: Field,
@@ -34,6 +25,19 @@ struct Fields {
     months: Field,
     days_of_week: Field,
     years: Field,
+    days: DayRule,
+}
+
+/// An expression as sets of values: small, since a server keeps one for each job.
+#[derive(Clone, Debug)]
+pub(super) struct CronExpression {
+    seconds: u64,
+    minutes: u64,
+    hours: u64,
+    months: u64,
+    days: DayRule,
+    years: YearSet,
+    interval: bool,
 }
 
 impl CronExpression {
@@ -107,16 +111,6 @@ impl CronExpression {
         }
         bit_from(self.hours, hour + 1).map(|hour| time(hour, first_minute, first_second))
     }
-
-    /// Why no date at all matches, for an expression of which that was found.
-    pub(super) fn why_never(&self) -> String {
-        let Fields { days_of_month, months, days_of_week, years, .. } = &self.fields;
-        let (days, months, weekdays, years) =
-            (&days_of_month.text, &months.text, &days_of_week.text, &years.text);
-        format!(
-            "no date has day-of-month {days:?}, month {months:?}, day-of-week {weekdays:?} and year {years:?}"
-        )
-    }
 }
 
 /// Enough for every month of every year a year field may name; see [`CronExpression::first_from`].
@@ -172,20 +166,20 @@ impl YearSet {
     }
 }
 
-impl CronExpression {
-    fn new(fields: Fields, specs: &[FieldSpec; 7], days: DayRule) -> CronExpression {
-        let [seconds, minutes, hours, _, months, _, years] = specs;
-        let hours_set = fields.hours.bits(hours);
+impl WrittenExpression {
+    /// Turns its fields into sets.
+    pub(super) fn compile(&self) -> CronExpression {
+        let [seconds, minutes, hours, _, months, _, years] = specs(self.dialect);
+        let hours_set = self.hours.bits(hours);
         let stepped = |element: &Element| matches!(element, Element::All | Element::Step { .. });
         CronExpression {
-            seconds: fields.seconds.bits(seconds),
-            minutes: fields.minutes.bits(minutes),
+            seconds: self.seconds.bits(seconds),
+            minutes: self.minutes.bits(minutes),
             hours: hours_set,
-            months: fields.months.bits(months),
-            years: YearSet::of(&fields.years, years),
-            interval: hours_set.count_ones() == 24 || fields.hours.elements.iter().any(stepped),
-            days,
-            fields,
+            months: self.months.bits(months),
+            years: YearSet::of(&self.years, years),
+            days: self.days.clone(),
+            interval: hours_set.count_ones() == 24 || self.hours.elements.iter().any(stepped),
         }
     }
 }

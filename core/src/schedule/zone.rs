@@ -14,7 +14,6 @@ static ZONES: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundl
 /// A time zone, looked up once.
 #[derive(Clone, Debug)]
 pub(super) struct Zone {
-    name: String,
     rules: TimeZone,
     /// The offset of a zone that has only one; saves the search through its transitions.
     fixed: Option<Offset>,
@@ -48,17 +47,21 @@ impl Zone {
         let found = (name.len() <= 64).then(|| ZONES.get(name).ok()).flatten();
         match found {
             Some(rules) if !rules.is_unknown() => {
-                let name = rules.iana_name().unwrap_or(name).to_owned();
                 let fixed = rules.to_fixed_offset().ok();
-                Ok(Zone { name, rules, fixed })
+                Ok(Zone { rules, fixed })
             }
             _ => Err(unknown(name)),
         }
     }
 
+    /// The zone in which nothing changes.
+    pub(super) fn utc() -> Zone {
+        Zone { rules: TimeZone::UTC, fixed: Some(Offset::UTC) }
+    }
+
     /// Its name as the data spell it.
     pub(super) fn name(&self) -> &str {
-        &self.name
+        self.rules.iana_name().unwrap_or("UTC")
     }
 
     /// Its distance from UTC at an instant.
@@ -69,6 +72,14 @@ impl Zone {
     /// The second that its clock shows at an instant.
     pub(super) fn local(&self, at: Timestamp) -> DateTime {
         local_at(at, self.offset(at))
+    }
+
+    /// What its clock shows at an instant, with its offset and, where there are any, milliseconds.
+    pub(super) fn text(&self, at: Timestamp) -> String {
+        let shown = instant(at).to_zoned(self.rules.clone());
+        let format =
+            if shown.subsec_nanosecond() == 0 { "%Y-%m-%dT%H:%M:%S%:z" } else { "%Y-%m-%dT%H:%M:%S%.3f%:z" };
+        shown.strftime(format).to_string()
     }
 
     /// The instants of a local time; `None` where it lies beyond the calendar.

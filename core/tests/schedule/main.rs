@@ -5,6 +5,7 @@
 mod clock_changes;
 mod expressions;
 mod kinds;
+mod previews;
 mod refusals;
 
 use carillon_core::schedule::{CompiledSchedule, CronDialect, Schedule, ScheduleKind};

@@ -109,8 +109,22 @@ fn unix_mistakes_are_pointed_at() {
 
 #[test]
 fn what_never_fires_is_refused_with_the_reason() {
-    let error = refuse("0 0 0 31 2 ?", CronDialect::Quartz);
-    assert!(error.to_string().starts_with("never fires: no date has"), "{error}");
+    for (expression, reason) in [
+        ("0 0 0 31 2 ?", "no date is on day 31 of the month in February"),
+        ("0 0 0 30,31 FEB ?", "no date is on days 30 and 31 of the month in February"),
+        ("0 0 0 29 2 ? 2027", "no date is on day 29 of the month in February of 2027"),
+        ("0 0 0 31 4,6,9,11 ?", "no date is on day 31 of the month in April, June, September and November"),
+        (
+            "0 0 0 ? 2 6#5 2026-2028",
+            "no date is on the fifth Friday of the month in February of 2026 to 2028",
+        ),
+        ("0 0 0 L-29 2 ?", "no date is on 29 days before the last day of the month in February"),
+    ] {
+        let error = refuse(expression, CronDialect::Quartz);
+        assert_eq!(error.to_string(), format!("never fires: {reason}"));
+        assert_eq!(error.field(), "expression");
+        assert_eq!(error.position(), None);
+    }
 }
 
 #[test]

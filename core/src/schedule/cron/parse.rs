@@ -1,8 +1,8 @@
 //! Reading an expression, and saying exactly where and why it cannot be read.
 
+use super::WrittenExpression;
 use super::days::{DayRule, MonthDays, WeekDays};
 use super::field::{DAY_OF_MONTH, DAY_OF_WEEK, Element, Field, FieldSpec, SECOND, YEAR, specs};
-use super::{CronExpression, Fields};
 use crate::schedule::{CronDialect, ScheduleError};
 
 /// The longest expression accepted, in bytes. Seven fields of full lists are rarer than mistakes and attacks.
@@ -19,7 +19,7 @@ const NICKNAMES: [(&str, &str); 7] = [
     ("@hourly", "0 * * * *"),
 ];
 
-impl CronExpression {
+impl WrittenExpression {
     /// Reads an expression.
     ///
     /// # Errors
@@ -27,7 +27,7 @@ impl CronExpression {
     pub(in crate::schedule) fn parse(
         expression: &str,
         dialect: CronDialect,
-    ) -> Result<CronExpression, ScheduleError> {
+    ) -> Result<WrittenExpression, ScheduleError> {
         parse(expression, dialect).map_err(|Problem { field, part, text }| ScheduleError::Cron {
             expression: expression.chars().take(LONGEST).collect(),
             field,
@@ -81,7 +81,7 @@ struct Problem<'a> {
     text: String,
 }
 
-fn parse(expression: &str, dialect: CronDialect) -> Result<CronExpression, Problem<'_>> {
+fn parse(expression: &str, dialect: CronDialect) -> Result<WrittenExpression, Problem<'_>> {
     let whole = Part { text: expression, column: 1 };
     let refuse = |part, text| Problem { field: None, part, text };
     if expression.len() > LONGEST {
@@ -128,17 +128,30 @@ fn parse(expression: &str, dialect: CronDialect) -> Result<CronExpression, Probl
     }
     let [seconds, minutes, hours, days_of_month, months, days_of_week, years] =
         <[Field; 7]>::try_from(fields).expect("one for each of the seven specs");
-    let fields = Fields { seconds, minutes, hours, days_of_month, months, days_of_week, years };
-    let day_of_week_part = parts[DAY_OF_WEEK - given.start];
-    let days = day_rule(&fields, dialect).map_err(|text| Problem {
-        field: Some(specs[DAY_OF_WEEK].name),
-        part: day_of_week_part,
-        text,
-    })?;
-    Ok(CronExpression::new(fields, specs, days))
+    let unspecified = |field: &Field| field.elements == [Element::Unspecified];
+    let refuse_weekdays = |text| {
+        let part = parts[DAY_OF_WEEK - given.start];
+        Problem { field: Some(specs[DAY_OF_WEEK].name), part, text }
+    };
+    if unspecified(&days_of_month) && unspecified(&days_of_week) {
+        let text = "\"?\" may stand for day-of-month or day-of-week, not for both; use \"*\" here";
+        return Err(refuse_weekdays(text.to_owned()));
+    }
+    let days = day_rule(&days_of_month, &days_of_week, dialect).map_err(refuse_weekdays)?;
+    Ok(WrittenExpression {
+        dialect,
+        seconds,
+        minutes,
+        hours,
+        days_of_month,
+        months,
+        days_of_week,
+        years,
+        days,
+    })
 }
 
-fn nickname(name: Part<'_>, dialect: CronDialect) -> Result<CronExpression, Problem<'_>> {
+fn nickname(name: Part<'_>, dialect: CronDialect) -> Result<WrittenExpression, Problem<'_>> {
     let refuse = |text| Problem { field: None, part: name, text };
     if dialect == CronDialect::Quartz {
         return Err(refuse("names such as \"@daily\" belong to the dialect \"unix\"".to_owned()));
@@ -172,24 +185,18 @@ fn wrong_count(dialect: CronDialect, count: usize) -> String {
     format!("it has {count} field{}, {needs}{hint}", if count == 1 { "" } else { "s" })
 }
 
-fn day_rule(fields: &Fields, dialect: CronDialect) -> Result<DayRule, String> {
+fn day_rule(days_of_month: &Field, days_of_week: &Field, dialect: CronDialect) -> Result<DayRule, String> {
     let specs = specs(dialect);
-    let of_month = || MonthDays::new(&fields.days_of_month, &specs[DAY_OF_MONTH]);
-    let of_week = || WeekDays::new(&fields.days_of_week, &specs[DAY_OF_WEEK]);
-    let unspecified = |field: &Field| field.elements == [Element::Unspecified];
-    if unspecified(&fields.days_of_month) && unspecified(&fields.days_of_week) {
-        return Err(
-            "\"?\" may stand for day-of-month or day-of-week, not for both; use \"*\" here".to_owned()
-        );
-    }
-    match (fields.days_of_month.is_unrestricted(), fields.days_of_week.is_unrestricted()) {
+    let of_month = || MonthDays::new(days_of_month, &specs[DAY_OF_MONTH]);
+    let of_week = || WeekDays::new(days_of_week, &specs[DAY_OF_WEEK]);
+    match (days_of_month.is_unrestricted(), days_of_week.is_unrestricted()) {
         (true, true) => Ok(DayRule::Every),
         (false, true) => Ok(DayRule::OfMonth(of_month())),
         (true, false) => Ok(DayRule::OfWeek(of_week())),
         (false, false) if dialect == CronDialect::Unix => Ok(DayRule::Either(of_month(), of_week())),
         (false, false) => Err(format!(
             "{:?} and the day-of-month {:?} cannot both apply; write \"?\" in one of the two",
-            fields.days_of_week.text, fields.days_of_month.text
+            days_of_week.text, days_of_month.text
         )),
     }
 }
