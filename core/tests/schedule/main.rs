@@ -4,8 +4,11 @@
 
 mod clock_changes;
 mod expressions;
+mod generated;
 mod kinds;
+mod oracles;
 mod previews;
+mod properties;
 mod refusals;
 
 use carillon_core::schedule::{CompiledSchedule, CronDialect, Schedule, ScheduleKind};
