@@ -34,7 +34,6 @@ mod workers;
 pub use report::{Refusal, Report, ReportKind};
 pub use workers::{HandlerInfo, HeldRun, WorkerInfo};
 
-use open_run::OpenRun;
 use owned::Owned;
 use workers::Roster;
 
@@ -112,6 +111,15 @@ pub enum Input {
     },
     /// What became of [`Effect::Move`], one by one: true where the run moved. Send [`Input::Own`] instead where it is unknown.
     Moved(Vec<(Move, bool)>),
+    /// What became of [`Effect::NextAttempt`].
+    NextAttempt {
+        /// Which run.
+        key: RunKey,
+        /// The attempt that is planned now.
+        attempt: AttemptNo,
+        /// False where the row was not as expected.
+        applied: bool,
+    },
     /// Runs of [`Effect::InsertRuns`] or [`Effect::InsertTriggered`] that are committed and new.
     Inserted(Vec<Run>),
     /// A worker has opened a stream, or opened it again.
@@ -216,6 +224,14 @@ pub enum Effect {
         /// The steps, in order.
         steps: Vec<Advance>,
         /// Reports that are durable once the steps are.
+        acks: Vec<(Incarnation, u64)>,
+    },
+    /// Record the ended attempt and plan the next one (a step `Retry` or `Reopen`), then acknowledge the reports, and send
+    /// [`Input::NextAttempt`]: nobody is armed before that is committed.
+    NextAttempt {
+        /// The step.
+        advance: Box<Advance>,
+        /// Reports that are durable once the step is.
         acks: Vec<(Incarnation, u64)>,
     },
     /// Acknowledge reports that need no store.
@@ -372,6 +388,9 @@ impl Engine {
             Input::Disown => self.owned = None,
             Input::SliceCommitted { to } => self.slice_committed(now, to),
             Input::Moved(moves) => self.moved(now, moves),
+            Input::NextAttempt { key, attempt, applied } => {
+                self.next_attempt_planned(now, key, attempt, applied)
+            }
             Input::Inserted(runs) => self.inserted(now, runs),
             Input::WorkerJoined(worker) => self.worker_joined(now, worker),
             Input::WorkerDisconnected(incarnation) => self.worker_disconnected(now, incarnation),

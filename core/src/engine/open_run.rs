@@ -35,7 +35,7 @@ pub(super) enum Phase {
     Unplaced,
     /// An earlier run of its job.
     Held,
-    /// The compare-and-set of its worker.
+    /// The commit that moves it to another worker, or plans its next attempt.
     Moving,
     /// The worker's answer to an Arm, or the start.
     Armed {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::open_run::Phase;
+use super::open_run::{OpenRun, Phase};
 use super::{Effect, Engine, MapOutcome};
 use crate::change::{Advance, Step};
 use crate::ids::{AttemptNo, Incarnation, RunKey};
@@ -155,18 +155,44 @@ impl Engine {
         (run.started_at, run.finished_at, run.reason) = (None, None, None);
         let plan_no = run.plan_no;
         let step = Step::Retry { ended, due_at, start_by, worker, plan_no };
-        let next = super::OpenRun::new(open.run, open.job);
-        let wake_at = due_at.saturating_sub(self.config.arm_lead).max(now);
-        let next_attempt = next.run.attempt;
-        self.effects.push(Effect::Advance {
-            steps: vec![Advance { key, attempt, step }],
-            acks: ack.into_iter().collect(),
-        });
+        let next_attempt = run.attempt;
+        let next = OpenRun::new(open.run, open.job);
+        self.plan_attempt(Advance { key, attempt, step }, next, ack);
         self.effects.push(Effect::Changed { key, attempt: next_attempt, state: RunState::Planned });
-        let owned = self.owned_mut();
-        owned.insert(next);
+        self.owned_mut().wake_held(key.job, now);
+    }
+
+    /// Hands the next attempt's row over; the run waits for its commit.
+    pub(super) fn plan_attempt(
+        &mut self,
+        advance: Advance,
+        mut next: OpenRun,
+        ack: Option<(Incarnation, u64)>,
+    ) {
+        next.phase = Phase::Moving;
+        self.owned_mut().insert(next);
+        self.effects
+            .push(Effect::NextAttempt { advance: Box::new(advance), acks: ack.into_iter().collect() });
+    }
+
+    pub(super) fn next_attempt_planned(
+        &mut self,
+        now: Timestamp,
+        key: RunKey,
+        attempt: AttemptNo,
+        applied: bool,
+    ) {
+        let Some(owned) = &mut self.owned else { return };
+        let Some(open) = owned.runs.get(&key) else { return };
+        if open.run.attempt != attempt || open.phase != Phase::Moving {
+            return;
+        }
+        if !applied {
+            return self.reload();
+        }
+        let wake_at = open.run.due_at.saturating_sub(self.config.arm_lead).max(now);
+        owned.set_phase(key, Phase::Waiting);
         owned.wake(key, Some(wake_at));
-        owned.wake_held(key.job, now);
     }
 
     pub(super) fn map_split(&mut self, now: Timestamp, key: RunKey, attempt: AttemptNo) {

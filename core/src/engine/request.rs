@@ -1,6 +1,6 @@
 //! Runs due now: triggers, retries by a person, successors of a fixed delay; and cancelling.
 
-use super::open_run::Phase;
+use super::open_run::{OpenRun, Phase};
 use super::{Effect, Engine, TriggerRequest};
 use crate::change::{Advance, Step, TriggeredRun};
 use crate::ids::{JobId, RunKey};
@@ -67,9 +67,8 @@ impl Engine {
             plan_no: run.plan_no,
         };
         let key = run.key;
-        self.effects.push(Effect::Advance { steps: vec![Advance { key, attempt, step }], acks: Vec::new() });
         self.effects.push(Effect::Changed { key, attempt: run.attempt, state: RunState::Planned });
-        self.open(now, run);
+        self.plan_attempt(Advance { key, attempt, step }, OpenRun::new(run, Some(job)), None);
     }
 
     /// After the end of a scheduled run of a job with a fixed delay: the next one.
