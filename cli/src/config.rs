@@ -1,0 +1,268 @@
+//! Configuration: one struct per concern, the same shape in every process.
+//!
+//! A value comes from the first of these that has it: a flag, the environment (`CARILLON_STORE_URL` for `store.url`), the TOML file,
+//! the default. [`Layers`] gathers the texts and remembers where each came from; [`Config::read`] turns them into values and
+//! names everything that is wrong at once. Config is passed on from here, never global.
+
+mod concern;
+mod layers;
+mod setting;
+
+use carillon_core::time::Span;
+
+pub use concern::{Key, Secrecy};
+pub use layers::{Layers, Origin};
+pub use setting::{Address, Endpoint, LogFormat, LogLevel, Network, Setting, StoreUrl};
+
+use concern::concern;
+
+concern! {
+    /// Which installation this process belongs to.
+    pub struct ClusterConfig in "cluster" {
+        /// The cluster's number: the first part of its task groups' ids, 1 to 2147483647.
+        id: u32 = "101";
+    }
+}
+
+concern! {
+    /// A server's place in the cluster.
+    pub struct ServerConfig in "server" {
+        /// The server's name, unique in the cluster: letters, digits, '.', '-', '_'. Needed by `carillon server`.
+        id: Option<String> = "";
+        /// The pool of servers it belongs to: the second part of its task groups' ids.
+        server_group: u32 = "1";
+        /// The machine room it stands in; wins over the room table.
+        room: Option<String> = "";
+        /// The cluster's room table, network to room, looked up with the advertised address: "10.1.0.0/16=room-a,10.2.0.0/16=room-b".
+        rooms: Vec<(Network, String)> = "";
+        /// Where it listens for workers, consoles and peers (gRPC).
+        listen: Address = "127.0.0.1:7710";
+        /// host:port under which the others reach it; the listen address unless that is a wildcard.
+        advertise: Option<Endpoint> = "";
+        /// How long a drain may take before the process stops anyway.
+        drain_timeout: Span = "20s";
+    }
+}
+
+concern! {
+    /// The console's listener.
+    pub struct ConsoleConfig in "console" {
+        /// Where it serves the pages and the REST API (HTTP).
+        listen: Address = "127.0.0.1:7700";
+        /// Networks of proxies whose X-Forwarded-For is believed: "10.0.0.0/8,127.0.0.1".
+        trusted_proxies: Vec<Network> = "";
+        /// The path under which a proxy publishes it, such as /carillon; empty for the root.
+        base_path: String = "";
+    }
+}
+
+concern! {
+    /// Where everything that must survive is kept.
+    pub struct StoreConfig in "store" {
+        /// mysql://user:password@host:port/database for clusters, sqlite:path/to/file.db for one process.
+        url: Option<StoreUrl> = "", secret Secrecy::Password;
+    }
+}
+
+concern! {
+    /// The coordinator of servers and consoles.
+    pub struct ZookeeperConfig in "zookeeper" {
+        /// The ensemble: "zoo1:2181,zoo2:2181,zoo3:2181".
+        connect: Vec<Endpoint> = "";
+        /// How long a silent process keeps its locks and its membership, 2s to 60s.
+        session_timeout: Span = "6s";
+        /// The node under which this cluster lives.
+        root: String = "/carillon";
+    }
+}
+
+concern! {
+    /// What the process tells on stderr.
+    pub struct LogsConfig in "logs" {
+        /// error, warn, info, debug or trace, or directives such as "info,carillon_server=debug".
+        level: LogLevel = "info";
+        /// text for people, json for machines.
+        format: LogFormat = "text";
+    }
+}
+
+/// Everything a process is told at its start.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Which installation this is.
+    pub cluster: ClusterConfig,
+    /// The server's place.
+    pub server: ServerConfig,
+    /// The console's listener.
+    pub console: ConsoleConfig,
+    /// What survives.
+    pub store: StoreConfig,
+    /// The coordinator.
+    pub zookeeper: ZookeeperConfig,
+    /// What is told.
+    pub logs: LogsConfig,
+}
+
+/// The processes that read a config, for the checks of what each of them needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Role {
+    /// `carillon server`.
+    Server,
+    /// `carillon console`.
+    Console,
+    /// `carillon migrate`.
+    Migrate,
+}
+
+/// One thing wrong with a config.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {message} (from {origin})")]
+pub struct ConfigError {
+    /// The key as the file spells it: `store.url`.
+    pub key: String,
+    /// What was given and what would be right.
+    pub message: String,
+    /// Where the value came from.
+    pub origin: Origin,
+}
+
+impl Config {
+    /// Every key there is, in the order of the concerns.
+    pub fn keys() -> impl Iterator<Item = &'static Key> {
+        [
+            ClusterConfig::KEYS,
+            ServerConfig::KEYS,
+            ConsoleConfig::KEYS,
+            StoreConfig::KEYS,
+            ZookeeperConfig::KEYS,
+            LogsConfig::KEYS,
+        ]
+        .into_iter()
+        .flatten()
+    }
+
+    /// Reads the gathered texts.
+    ///
+    /// # Errors
+    /// Every value that is not what its key wants.
+    pub fn read(layers: &Layers) -> Result<Self, Vec<ConfigError>> {
+        let mut errors = layers.errors().to_vec();
+        let config = Self {
+            cluster: ClusterConfig::read(layers, &mut errors),
+            server: ServerConfig::read(layers, &mut errors),
+            console: ConsoleConfig::read(layers, &mut errors),
+            store: StoreConfig::read(layers, &mut errors),
+            zookeeper: ZookeeperConfig::read(layers, &mut errors),
+            logs: LogsConfig::read(layers, &mut errors),
+        };
+        config.check_bounds(layers, &mut errors);
+        if errors.is_empty() { Ok(config) } else { Err(errors) }
+    }
+
+    /// Checks that everything a process of this role needs is there.
+    ///
+    /// # Errors
+    /// Every key that is missing.
+    pub fn check_role(&self, role: Role, layers: &Layers) -> Result<(), Vec<ConfigError>> {
+        let needed: &[(&str, bool)] = match role {
+            Role::Server => &[
+                ("server.id", self.server.id.is_some()),
+                ("server.room", self.server.room.is_some() || self.room_from_table().is_some()),
+                ("server.advertise", self.server.advertise.is_some() || !self.server.listen.is_wildcard()),
+                ("store.url", self.store.url.is_some()),
+                ("zookeeper.connect", !self.zookeeper.connect.is_empty()),
+            ],
+            Role::Console => &[
+                ("store.url", self.store.url.is_some()),
+                ("zookeeper.connect", !self.zookeeper.connect.is_empty()),
+            ],
+            Role::Migrate => &[("store.url", self.store.url.is_some())],
+        };
+        let missing: Vec<_> = needed
+            .iter()
+            .filter(|(_, there)| !there)
+            .map(|(key, _)| layers.refuse(key, missing_text(key)))
+            .collect();
+        if missing.is_empty() { Ok(()) } else { Err(missing) }
+    }
+
+    /// host:port under which the others reach this server; none when it listens on a wildcard and is not told.
+    pub fn advertised(&self) -> Option<String> {
+        match &self.server.advertise {
+            Some(endpoint) => Some(endpoint.to_string()),
+            None if self.server.listen.is_wildcard() => None,
+            None => Some(self.server.listen.to_string()),
+        }
+    }
+
+    /// The server's machine room: its own word, or that of the room table's narrowest network that holds its address.
+    pub fn room(&self) -> Option<String> {
+        self.server.room.clone().or_else(|| self.room_from_table())
+    }
+
+    fn room_from_table(&self) -> Option<String> {
+        let advertised = self.advertised()?;
+        let host = advertised.rsplit_once(':').map_or(advertised.as_str(), |(host, _)| host);
+        let address = host.trim_matches(['[', ']']).parse().ok()?;
+        self.server
+            .rooms
+            .iter()
+            .filter(|(network, _)| network.contains(address))
+            .max_by_key(|(network, _)| network.prefix())
+            .map(|(_, room)| room.clone())
+    }
+
+    fn check_bounds(&self, layers: &Layers, errors: &mut Vec<ConfigError>) {
+        let session = self.zookeeper.session_timeout;
+        // Shorter than 2 s, a garbage collection of the ensemble ends sessions; longer than 60 s, nobody would call it standby.
+        if !(Span::from_secs(2)..=Span::from_secs(60)).contains(&session) {
+            errors.push(
+                layers.refuse("zookeeper.session_timeout", format!("{session} is not between 2s and 1m")),
+            );
+        }
+        if !self.zookeeper.root.starts_with('/')
+            || self.zookeeper.root.len() < 2
+            || self.zookeeper.root.ends_with('/')
+        {
+            errors.push(layers.refuse(
+                "zookeeper.root",
+                format!("{:?} is not a node path such as \"/carillon\"", self.zookeeper.root),
+            ));
+        }
+        let base = &self.console.base_path;
+        if !base.is_empty() && (!base.starts_with('/') || base.ends_with('/')) {
+            errors.push(layers.refuse(
+                "console.base_path",
+                format!("{base:?} is not a path such as \"/carillon\", without a slash at its end"),
+            ));
+        }
+        for (key, number) in
+            [("cluster.id", self.cluster.id), ("server.server_group", self.server.server_group)]
+        {
+            if !(1..=i32::MAX as u32).contains(&number) {
+                errors.push(layers.refuse(key, format!("{number} is not between 1 and {}", i32::MAX)));
+            }
+        }
+        if let Some(id) = &self.server.id
+            && let Err(error) = id.parse::<carillon_core::ids::ServerId>()
+        {
+            errors.push(layers.refuse("server.id", error.to_string()));
+        }
+    }
+}
+
+fn missing_text(key: &str) -> String {
+    let example = match key {
+        "server.id" => "a name such as \"server-1\"",
+        "server.room" => {
+            "a machine room such as \"room-a\", or a room table (server.rooms) with its address in it"
+        }
+        "server.advertise" => "host:port, because server.listen is a wildcard that nobody can connect to",
+        "store.url" => "where to keep everything, such as \"mysql://carillon:secret@db:3306/carillon\"",
+        _ => "the ensemble, such as \"zoo1:2181,zoo2:2181,zoo3:2181\"",
+    };
+    format!("is missing; it needs {example}")
+}
+
+#[cfg(test)]
+mod tests;
