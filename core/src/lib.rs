@@ -6,10 +6,12 @@
 //! Begin with [`ids`] and [`job`], then [`run`] for the life cycle.
 
 pub mod change;
+pub mod engine;
 pub mod ids;
 pub mod job;
 pub mod parallel;
 pub mod placement;
+pub mod routing;
 pub mod run;
 pub mod schedule;
 pub mod time;

@@ -171,7 +171,7 @@ impl<'a> Round<'a> {
                 Standing::Live | Standing::Away => true,
                 Standing::Leaving => false,
             };
-            let some_stay = holders.iter().any(|server| stays(&server));
+            let some_stay = holders.iter().any(stays);
             if some_stay || others {
                 holders.retain(stays);
             }

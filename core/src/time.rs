@@ -18,7 +18,7 @@ pub use span::{ParseSpanError, Span};
 /// As text and in JSON it is RFC 3339 with exactly three decimals, `2026-11-20T09:00:00.000Z`; any offset is read, and
 /// digits below a millisecond are cut off. It always lies between [`Timestamp::MIN`] and [`Timestamp::MAX`], so that
 /// every value has such a text.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 impl Timestamp {

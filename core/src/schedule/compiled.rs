@@ -236,14 +236,7 @@ fn next_multiple(every: i64, anchor: Timestamp, after: Timestamp) -> Option<Time
 
 /// The next fire of a fixed expression: each matching local time has one instant, and these ascend with the local times.
 fn next_fixed(expression: &CronExpression, zone: &Zone, after: Timestamp) -> Option<Timestamp> {
-    let shown = zone.local(after);
-    let mut from = next_second(shown)?;
-    // In the second pass of a repeated hour, the rest of that hour had its instants in the first.
-    if let Occurrence::Twice(first_pass) = zone.occurrence(shown)?
-        && first_pass < after.floor(Span::SECOND)
-    {
-        from = from.max(zone.last_transition(after)?.from);
-    }
+    let mut from = next_second(zone.local(after))?;
     loop {
         let local = expression.first_from(from)?;
         let (Occurrence::Once(fire) | Occurrence::Twice(fire) | Occurrence::Never(fire)) =
@@ -251,7 +244,8 @@ fn next_fixed(expression: &CronExpression, zone: &Zone, after: Timestamp) -> Opt
         if fire > after {
             return Some(fire);
         }
-        // Only where a zone's data hold two changes within hours; the local time still grows, so this ends.
+        // Asked in the second pass of a repeated hour, the rest of which had its instants in the first: that is at most one
+        // step for each of its seconds, once a year.
         from = next_second(local)?;
     }
 }

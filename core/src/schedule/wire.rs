@@ -109,7 +109,7 @@ impl Fields {
             nearest(unknown, &self.known).map(|name| format!(", did you mean `{name}`?")).unwrap_or_default();
         let allowed = self.known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         Err(E::custom(format_args!(
-            "unknown field `{}` of a {kind} schedule{nearest} (allowed: {allowed})",
+            "unknown field `{}` of a schedule of type \"{kind}\"{nearest} (allowed: {allowed})",
             shortened(unknown)
         )))
     }

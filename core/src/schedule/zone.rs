@@ -92,20 +92,11 @@ impl Zone {
             AmbiguousOffset::Fold { before, .. } => Occurrence::Twice(instant_of(local, before)?),
             AmbiguousOffset::Gap { before, .. } => {
                 // Counted on with the old offset, a skipped time lies after the change.
-                let beyond = instant_of(local, before)?;
-                Occurrence::Never(self.last_transition(beyond)?.at)
+                let beyond = instant_of(local, before)?.checked_add(Span::MILLISECOND)?;
+                let change = self.rules.preceding(instant(beyond)).next()?;
+                Occurrence::Never(timestamp(change.timestamp()))
             }
         })
-    }
-
-    /// The last change not later than an instant.
-    pub(super) fn last_transition(&self, at: Timestamp) -> Option<Transition> {
-        if self.fixed.is_some() {
-            return None;
-        }
-        let next = at.checked_add(Span::MILLISECOND)?;
-        let found = self.rules.preceding(instant(next)).next()?;
-        Some(self.transition(timestamp(found.timestamp())))
     }
 
     /// The first change later than an instant.

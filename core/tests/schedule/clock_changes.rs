@@ -221,3 +221,13 @@ fn an_interval_expression_of_skipped_times_only_never_fires() {
         carillon_core::schedule::Schedule::cron("0 30 2/22 ? 3 1L 2030-2199", "Europe/Berlin").compile();
     assert!(error.unwrap_err().to_string().starts_with("never fires: "));
 }
+
+#[test]
+fn a_repeated_hour_is_not_passed_over_on_the_way_to_a_far_fire() {
+    // The hour field has a step, so this fires in both passes; after them comes the same day of the next year.
+    let yearly = quartz("0 30 2/22 25 10 ?", "Europe/Berlin");
+    assert_eq!(
+        local_fires(&yearly, "2026-10-24T00:00:00Z", 3),
+        ["2026-10-25T02:30:00+02:00", "2026-10-25T02:30:00+01:00", "2027-10-25T02:30:00+02:00"]
+    );
+}

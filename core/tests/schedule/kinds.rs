@@ -188,11 +188,11 @@ fn json_that_does_not_fit_is_refused_by_field() {
         ),
         (
             r#"{"type":"cron","expression":"","timezone":"UTC"}"#,
-            "unknown field `timezone` of a cron schedule, did you mean `time_zone`? (allowed: `type`, `expression`, `time_zone`, `dialect`, `starts_at`, `ends_at`, `jitter`)",
+            "unknown field `timezone` of a schedule of type \"cron\", did you mean `time_zone`? (allowed: `type`, `expression`, `time_zone`, `dialect`, `starts_at`, `ends_at`, `jitter`)",
         ),
         (
             r#"{"type":"api","every":"1s"}"#,
-            "unknown field `every` of a api schedule (allowed: `type`, `starts_at`, `ends_at`, `jitter`)",
+            "unknown field `every` of a schedule of type \"api\" (allowed: `type`, `starts_at`, `ends_at`, `jitter`)",
         ),
         (
             r#"{"type":"fixed_rate","every":"10"}"#,

@@ -1,0 +1,454 @@
+//! The trigger engine of one shard: `step(now, input) -> effects`.
+//!
+//! The engine decides; the server's shell persists, then acts, and tells the engine what became of it. There is no clock in here and no
+//! chance: the same inputs at the same instants give the same effects, which is what the simulation lives on.
+//!
+//! Begin with [`Input`] and [`Effect`]. The rules stand in one file each: `plan` (slices ahead of time, misfires), `arm` (which run is
+//! told to which worker, overlap), `report` (what workers say), `workers` (join, leave, loss), `outcome` (retry, dead letter, final),
+//! `request` (trigger now, cancel, retry by a person), `edit` (what an edit withdraws).
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::change::{Advance, Move, Slice, TriggeredRun};
+use crate::ids::{
+    AttemptNo, Epoch, Incarnation, JobId, JobVersion, JobsVersion, PlanNo, RunKey, ShardId, TraceId,
+};
+use crate::job::{Job, Overlap};
+use crate::run::{Reason, Run};
+use crate::schedule::CompiledSchedule;
+use crate::time::{Span, Timestamp};
+
+mod arm;
+mod edit;
+mod jobs;
+mod open_run;
+mod outcome;
+mod owned;
+mod plan;
+mod report;
+mod request;
+mod workers;
+
+pub use report::{Refusal, Report, ReportKind};
+pub use workers::{HandlerInfo, HeldRun, WorkerInfo};
+
+use owned::Owned;
+use workers::Roster;
+
+/// How far ahead and how patient the engine is. The defaults are the protocol's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EngineConfig {
+    /// Fires are committed this long before they are due: as long as the database may be away without anyone noticing (30 s).
+    pub horizon: Span,
+    /// The longest slice planned at once (5 s): the horizon less a slice is what is left when the database goes away.
+    pub slice: Span,
+    /// The most rows of a slice unless one instant holds more (10,000): bounds a transaction to a few tens of milliseconds.
+    pub slice_rows: usize,
+    /// Workers are armed this long before the due time (1.5 s): time for two holders to step in.
+    pub arm_lead: Span,
+    /// An Arm without an answer is sent again after this (1 s).
+    pub rearm_after: Span,
+    /// A worker without a stream for this long is lost (5 s): longer than a reconnect, shorter than most periods.
+    pub lost_after: Span,
+    /// How far clocks may differ when it is judged that a start is no longer possible (2 s).
+    pub clock_margin: Span,
+    /// How long a cancelled or timed out handler has before it is given up (5 s).
+    pub grace: Span,
+    /// How many attempts beyond the policy a run may have that was lost before anyone saw it start (3): a fire with an eligible worker
+    /// starts even when workers crash one after the other, and still there is a bound.
+    pub unseen_attempts: u32,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            horizon: Span::from_secs(30),
+            slice: Span::from_secs(5),
+            slice_rows: 10_000,
+            arm_lead: Span::from_millis(1_500),
+            rearm_after: Span::from_secs(1),
+            lost_after: Span::from_secs(5),
+            clock_margin: Span::from_secs(2),
+            grace: Span::from_secs(5),
+            unseen_attempts: 3,
+        }
+    }
+}
+
+/// What a new owner, or one that has to look again, reads in one go.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// The epoch that the server holds.
+    pub epoch: Epoch,
+    /// The job set's version.
+    pub jobs_version: JobsVersion,
+    /// The watermark.
+    pub planned_until: Timestamp,
+    /// Every job of the shard.
+    pub jobs: Vec<Job>,
+    /// Every open run of the shard.
+    pub open_runs: Vec<Run>,
+    /// For jobs with a fixed delay: when their newest run became final.
+    pub last_finals: Vec<(JobId, Timestamp)>,
+}
+
+/// What the shell tells the engine.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// Time has come: call at [`Engine::next_wake`], or at any time.
+    Tick,
+    /// The server owns the shard under this epoch, and this is what stands in the store. Also the answer to [`Effect::Reload`]; it must be
+    /// read after every earlier effect of this engine was carried out.
+    Own(Box<Snapshot>),
+    /// The server does not own the shard any longer: forget everything but the workers.
+    Disown,
+    /// The slice of [`Effect::CommitSlice`] that ended at this watermark is committed.
+    SliceCommitted {
+        /// The slice's end.
+        to: Timestamp,
+    },
+    /// What became of [`Effect::Move`], one by one: true where the run moved. Send [`Input::Own`] instead where it is unknown.
+    Moved(Vec<(Move, bool)>),
+    /// What became of [`Effect::NextAttempt`].
+    NextAttempt {
+        /// Which run.
+        key: RunKey,
+        /// The attempt that is planned now.
+        attempt: AttemptNo,
+        /// False where the row was not as expected.
+        applied: bool,
+    },
+    /// Runs of [`Effect::InsertRuns`] or [`Effect::InsertTriggered`] that are committed and new.
+    Inserted(Vec<Run>),
+    /// A worker has opened a stream, or opened it again.
+    WorkerJoined(WorkerInfo),
+    /// Its stream ended without a word.
+    WorkerDisconnected(Incarnation),
+    /// It leaves for good; whatever it does not hold it will never start.
+    WorkerLeft {
+        /// Which worker.
+        incarnation: Incarnation,
+        /// What it has armed or started.
+        held: Vec<HeldRun>,
+    },
+    /// A worker's report.
+    Report(Incarnation, Report),
+    /// A person or program wants a run now.
+    Trigger(TriggerRequest),
+    /// A person wants a run stopped.
+    Cancel {
+        /// Which run.
+        key: RunKey,
+        /// Who.
+        by: String,
+    },
+    /// A person wants a dead letter tried again; the shell read it from the store.
+    Retry {
+        /// The final run.
+        run: Box<Run>,
+        /// Who.
+        by: String,
+    },
+    /// A console edited a job of the shard. The engine reloads, withdraws what was touched, and answers with [`Effect::EditSettled`].
+    JobsChanged {
+        /// The version after the edit.
+        jobs_version: JobsVersion,
+        /// The rows that were cancelled or re-planned.
+        touched: Vec<RunKey>,
+    },
+    /// The split of a parallel run is stored completely: the run no longer hangs on the worker that split.
+    MapSplit {
+        /// Which run.
+        key: RunKey,
+        /// Its attempt.
+        attempt: AttemptNo,
+    },
+    /// A parallel run's attempt ended.
+    MapEnded {
+        /// Which run.
+        key: RunKey,
+        /// Its attempt.
+        attempt: AttemptNo,
+        /// How.
+        outcome: MapOutcome,
+    },
+}
+
+/// How a parallel run's attempt ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum MapOutcome {
+    /// Enough subtasks succeeded, and the reduce if there is one.
+    Succeeded {
+        /// The reduce's result, or the counts.
+        result: Option<Value>,
+    },
+    /// Too many subtasks failed, or the reduce did.
+    Failed(Reason),
+}
+
+/// A request for a run now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TriggerRequest {
+    /// Which job.
+    pub job: JobId,
+    /// Repeated requests with the same key are one run.
+    pub idempotency_key: String,
+    /// Params in place of the job's.
+    pub params: Option<Value>,
+    /// The requester's trace.
+    pub trace: Option<TraceId>,
+}
+
+/// What the engine wants done. Effects on the store must be carried out in order; each is safe to repeat, so a failure is met by doing it
+/// again (after reading back where the docs of the store say so).
+#[derive(Debug, Clone)]
+pub enum Effect {
+    /// Commit, then send [`Input::SliceCommitted`]. Fenced or unknown: read the shard back; where epoch and watermark are as wanted it is
+    /// committed; where another server owns it send [`Input::Disown`]; else send [`Input::Own`].
+    CommitSlice(Slice),
+    /// Insert; then send the new ones as [`Input::Inserted`].
+    InsertRuns(Vec<Run>),
+    /// Insert a trigger request's run, answer the requester, and send [`Input::Inserted`] if it is new.
+    InsertTriggered(TriggeredRun),
+    /// The trigger was refused.
+    TriggerRefused {
+        /// The request's key.
+        idempotency_key: String,
+        /// Which job.
+        job: JobId,
+    },
+    /// Advance the rows, then acknowledge the reports that said so.
+    Advance {
+        /// The steps, in order.
+        steps: Vec<Advance>,
+        /// Reports that are durable once the steps are.
+        acks: Vec<(Incarnation, u64)>,
+    },
+    /// Record the ended attempt and plan the next one (a step `Retry` or `Reopen`), then acknowledge the reports, and send
+    /// [`Input::NextAttempt`]: nobody is armed before that is committed.
+    NextAttempt {
+        /// The step.
+        advance: Box<Advance>,
+        /// Reports that are durable once the step is.
+        acks: Vec<(Incarnation, u64)>,
+    },
+    /// Acknowledge reports that need no store.
+    Ack(Vec<(Incarnation, u64)>),
+    /// Compare-and-set the workers of planned runs; answer with [`Input::Moved`].
+    Move(Vec<Move>),
+    /// Tell a worker to start a run at its time.
+    Arm(Arm),
+    /// Tell a worker never to start it.
+    Disarm {
+        /// Which worker.
+        to: Incarnation,
+        /// Which run.
+        key: RunKey,
+        /// Its attempt.
+        attempt: AttemptNo,
+        /// Arms up to this plan number.
+        plan_no: PlanNo,
+    },
+    /// Ask a running handler to stop.
+    CancelAttempt {
+        /// Which worker.
+        to: Incarnation,
+        /// Which run.
+        key: RunKey,
+        /// Its attempt.
+        attempt: AttemptNo,
+        /// How long it may take.
+        grace: Span,
+        /// Why, for the handler's log.
+        why: String,
+    },
+    /// Read the shard again, after all earlier effects; answer with [`Input::Own`] or [`Input::Disown`].
+    Reload,
+    /// Drive the map of a parallel run from what the store knows (its split may just begin, or be complete).
+    MapOpen {
+        /// The run, with its current attempt.
+        run: Box<Run>,
+        /// The job in force.
+        job: Arc<JobInForce>,
+    },
+    /// Stop driving it; its subtasks are cancelled.
+    MapAbort {
+        /// Which run.
+        key: RunKey,
+        /// Its attempt.
+        attempt: AttemptNo,
+    },
+    /// Every touched run of an edit is withdrawn, or has started, or its worker cannot be asked.
+    EditSettled {
+        /// The edit.
+        jobs_version: JobsVersion,
+        /// Runs of the old version that have started or still may.
+        may_start: Vec<RunKey>,
+    },
+    /// For observers: a handler started.
+    Started {
+        /// Which run.
+        key: RunKey,
+        /// When it was due.
+        due_at: Timestamp,
+        /// When it started.
+        started_at: Timestamp,
+    },
+    /// For observers: a run changed.
+    Changed {
+        /// Which run.
+        key: RunKey,
+        /// Its attempt.
+        attempt: AttemptNo,
+        /// Where it is now.
+        state: crate::run::RunState,
+    },
+}
+
+/// What a worker is told about a run ahead of time.
+#[derive(Debug, Clone)]
+pub struct Arm {
+    /// The worker; any other one refuses it.
+    pub to: Incarnation,
+    /// Which run.
+    pub key: RunKey,
+    /// Its attempt.
+    pub attempt: AttemptNo,
+    /// Grows with every change of the worker.
+    pub plan_no: PlanNo,
+    /// Older versions of the job are refused by a worker that has seen a newer one.
+    pub job_version: JobVersion,
+    /// Start at this instant; at once when it is past.
+    pub due_at: Timestamp,
+    /// Never start later.
+    pub start_by: Timestamp,
+    /// The run's params where they differ from the job's.
+    pub params: Option<Value>,
+    /// For logs and calls of the handler.
+    pub trace: TraceId,
+    /// Fencing token for the handler's side effects.
+    pub epoch: Epoch,
+    /// Handler, params, overlap, timeout, kind.
+    pub job: Arc<JobInForce>,
+}
+
+/// A job at a version, compiled once and shared by its runs.
+#[derive(Debug)]
+pub struct JobInForce {
+    /// The job.
+    pub job: Job,
+    /// Its schedule.
+    pub schedule: CompiledSchedule,
+    /// Its params as JSON text, as they go on the wire.
+    pub params_json: Arc<[u8]>,
+}
+
+/// The trigger engine of one shard.
+pub struct Engine {
+    shard: ShardId,
+    config: EngineConfig,
+    owned: Option<Owned>,
+    roster: Roster,
+    effects: Vec<Effect>,
+}
+
+/// What an observer may know about an engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EngineView {
+    /// The epoch, when the server owns the shard.
+    pub epoch: Option<Epoch>,
+    /// The watermark.
+    pub planned_until: Timestamp,
+    /// Runs due up to here are armed, as far as they have a worker.
+    pub armed_until: Timestamp,
+    /// Runs planned or running.
+    pub open_runs: usize,
+    /// Jobs of the shard.
+    pub jobs: usize,
+}
+
+impl Engine {
+    /// An engine that owns nothing yet.
+    pub fn new(shard: ShardId, config: EngineConfig) -> Self {
+        Self { shard, config, owned: None, roster: Roster::default(), effects: Vec::new() }
+    }
+
+    /// The shard.
+    pub fn shard(&self) -> ShardId {
+        self.shard
+    }
+
+    /// Takes one input at `now` and appends what is to be done to `effects`. `now` may stand still or jump; fire times never follow it.
+    pub fn step(&mut self, now: Timestamp, input: Input, effects: &mut Vec<Effect>) {
+        match input {
+            Input::Tick => {}
+            Input::Own(snapshot) => self.own(now, *snapshot),
+            Input::Disown => self.owned = None,
+            Input::SliceCommitted { to } => self.slice_committed(now, to),
+            Input::Moved(moves) => self.moved(now, moves),
+            Input::NextAttempt { key, attempt, applied } => {
+                self.next_attempt_planned(now, key, attempt, applied)
+            }
+            Input::Inserted(runs) => self.inserted(now, runs),
+            Input::WorkerJoined(worker) => self.worker_joined(now, worker),
+            Input::WorkerDisconnected(incarnation) => self.worker_disconnected(now, incarnation),
+            Input::WorkerLeft { incarnation, held } => self.worker_left(now, incarnation, &held),
+            Input::Report(from, report) => self.report(now, from, report),
+            Input::Trigger(request) => self.trigger(now, request),
+            Input::Cancel { key, by } => self.cancel(now, key, &by),
+            Input::Retry { run, by } => self.retry_dead_letter(now, *run, &by),
+            Input::JobsChanged { jobs_version, touched } => self.jobs_changed(now, jobs_version, touched),
+            Input::MapSplit { key, attempt } => self.map_split(now, key, attempt),
+            Input::MapEnded { key, attempt, outcome } => self.map_ended(now, key, attempt, outcome),
+        }
+        self.lose_silent_workers(now);
+        self.wake_runs(now);
+        self.plan(now);
+        self.settle_edits(now);
+        effects.append(&mut self.effects);
+    }
+
+    /// When [`Input::Tick`] is due at the latest; none when only an input can change anything.
+    pub fn next_wake(&self) -> Option<Timestamp> {
+        let owned = self.owned.as_ref()?;
+        let run = owned.wakes.first().map(|(at, _)| *at);
+        let plan = (owned.committing.is_none() && !owned.reloading).then(|| self.next_plan(owned));
+        let worker = self.roster.next_loss(self.config.lost_after);
+        let edit = owned.edits.iter().map(|edit| edit.give_up_at).min();
+        [run, plan, worker, edit].into_iter().flatten().min()
+    }
+
+    /// What an observer may know.
+    pub fn view(&self, now: Timestamp) -> EngineView {
+        let owned = self.owned.as_ref();
+        EngineView {
+            epoch: owned.map(|owned| owned.epoch),
+            planned_until: owned.map_or(Timestamp::from_millis(0), |owned| owned.planned_until),
+            armed_until: owned.map_or(Timestamp::from_millis(0), |owned| {
+                now.saturating_add(self.config.arm_lead).min(owned.planned_until)
+            }),
+            open_runs: owned.map_or(0, |owned| owned.runs.len()),
+            jobs: owned.map_or(0, |owned| owned.jobs.len()),
+        }
+    }
+
+    /// A job of the shard as the engine knows it.
+    pub fn job(&self, job: JobId) -> Option<&Arc<JobInForce>> {
+        self.owned.as_ref()?.jobs.get(job)
+    }
+
+    /// The workers with a stream to this server.
+    pub fn workers(&self) -> impl Iterator<Item = &WorkerInfo> {
+        self.roster.connected()
+    }
+
+    /// The most open runs that serial jobs may have waiting, by the job's overlap policy.
+    fn queue_limit(overlap: Overlap) -> usize {
+        match overlap {
+            Overlap::Queue { limit } => limit as usize,
+            Overlap::Parallel { .. } | Overlap::Skip | Overlap::Replace => usize::MAX,
+        }
+    }
+}

@@ -1,0 +1,403 @@
+//! Arming: which run is told to which worker when, and which one waits for another.
+
+use super::open_run::{CancelWish, OpenRun, Phase};
+use super::{Arm, Effect, Engine, Owned};
+use crate::change::Move;
+use crate::ids::{AttemptNo, Incarnation, PlanNo, RunKey};
+use crate::job::{MisfirePolicy, Overlap};
+use crate::routing::Choice;
+use crate::run::{Reason, ReasonCode, RunState, TriggerKind};
+use crate::time::Timestamp;
+
+/// What the runs of the same job before it mean for a run.
+enum Turn {
+    /// It may be armed.
+    Free,
+    /// It waits until an earlier one is final.
+    Wait,
+    /// It is skipped.
+    Skip(Reason),
+    /// It waits, and the earlier one is asked to stop.
+    Replace(RunKey),
+}
+
+impl Engine {
+    /// Looks at every run whose time has come.
+    pub(super) fn wake_runs(&mut self, now: Timestamp) {
+        while let Some(owned) = &mut self.owned {
+            match owned.wakes.first().copied() {
+                Some((at, key)) if at <= now => {
+                    owned.wake(key, None);
+                    self.wake_run(now, key);
+                }
+                _ => return,
+            }
+        }
+    }
+
+    fn wake_run(&mut self, now: Timestamp, key: RunKey) {
+        let Some(open) = self.owned.as_ref().and_then(|owned| owned.runs.get(&key)) else { return };
+        if let Some(cancel) = open.cancel.clone() {
+            self.press_cancel(now, key, &cancel);
+            return;
+        }
+        match open.phase {
+            Phase::Waiting | Phase::Held | Phase::Unplaced | Phase::Armed { .. } | Phase::Queued => {
+                self.arm(now, key)
+            }
+            Phase::Started => self.watch_started(now, key),
+            Phase::Mapping => self.watch_timeout(now, key),
+            Phase::Moving => {}
+        }
+    }
+
+    /// Arms a planned run, or finds out what it has to wait for.
+    fn arm(&mut self, now: Timestamp, key: RunKey) {
+        let (gone, worker) = {
+            let open = &self.owned_ref().runs[&key];
+            (open.job.is_none(), open.run.worker)
+        };
+        if gone {
+            let reason = Reason::new(ReasonCode::Deleted, "the job was deleted before the run started");
+            self.finish(now, key, RunState::Cancelled, Some(reason), None);
+            return;
+        }
+        if !self.owned_ref().runs[&key].phase.is_at_worker() {
+            match self.turn(now, key) {
+                Turn::Free => self.extend_held(now, key),
+                Turn::Wait => return self.hold(now, key),
+                Turn::Skip(reason) => return self.finish(now, key, RunState::Skipped, Some(reason), None),
+                Turn::Replace(earlier) => {
+                    let reason =
+                        Reason::new(ReasonCode::Replaced, format!("replaced by run {key} of the same job"));
+                    self.ask_to_stop(now, earlier, reason, false);
+                    return self.hold(now, key);
+                }
+            }
+        }
+        let Some(worker) = worker else { return self.place(now, key) };
+        if self.is_gone(worker) {
+            return self.run_lost(now, key, &worker.to_string());
+        }
+        if !self.roster.is_connected(worker) {
+            // Its return or its loss will wake the run.
+            return;
+        }
+        self.send_arm(now, key, worker);
+    }
+
+    /// A run that waited its turn is not late for having waited: its latest start counts from now.
+    fn extend_held(&mut self, now: Timestamp, key: RunKey) {
+        let open = self.owned_mut().runs.get_mut(&key).expect("the caller looked it up");
+        if let (Phase::Held, Some(job)) = (open.phase, &open.job) {
+            open.run.start_by = open.run.start_by.max(job.job.start_by(now, None));
+        }
+    }
+
+    fn send_arm(&mut self, now: Timestamp, key: RunKey, worker: Incarnation) {
+        let (rearm_after, margin) = (self.config.rearm_after, self.config.clock_margin);
+        let owned = self.owned_mut();
+        let epoch = owned.epoch;
+        let mut newly_armed = false;
+        let open = owned.runs.get_mut(&key).expect("the caller looked it up");
+        let again_at = match open.phase {
+            // Its word is kept by the worker until we take it: ask again only when it is overdue.
+            Phase::Armed { acknowledged: true } | Phase::Queued => {
+                open.run.start_by.saturating_add(margin).max(now.saturating_add(margin))
+            }
+            Phase::Armed { acknowledged: false } => now.saturating_add(rearm_after),
+            _ => {
+                newly_armed = true;
+                now.saturating_add(rearm_after)
+            }
+        };
+        let job = open.job.clone().expect("checked by the caller");
+        let arm = Arm {
+            to: worker,
+            key,
+            attempt: open.run.attempt,
+            plan_no: open.run.plan_no,
+            // What is sent is the job in force, so its version is too: a retry after an edit runs the edited job.
+            job_version: job.job.version,
+            due_at: open.run.due_at,
+            start_by: open.run.start_by,
+            params: open.run.params.clone(),
+            trace: open.run.trace_id(),
+            epoch,
+            job,
+        };
+        owned.wake(key, Some(again_at));
+        if newly_armed {
+            owned.set_phase(key, Phase::Armed { acknowledged: false });
+            // The next run of the job may follow to the same worker.
+            owned.wake_held_after(key, now);
+        }
+        self.effects.push(Effect::Arm(arm));
+    }
+
+    /// Finds a worker for a run that has none, by a compare-and-set that needs no proof since nobody was named.
+    pub(super) fn place(&mut self, now: Timestamp, key: RunKey) {
+        let open = &self.owned_ref().runs[&key];
+        let Some(job) = open.job.clone() else { return };
+        let params = open.run.params.as_ref().unwrap_or(&job.job.spec.params);
+        let choice =
+            Choice { job: &job.job.spec, key, params, turn: key.fire_time.as_millis().unsigned_abs() };
+        let chosen = self.choose(choice, &open.refused);
+        let (attempt, seen) = (open.run.attempt, open.run.plan_no);
+        match chosen {
+            Some(to) => {
+                self.owned_mut().set_phase(key, Phase::Moving);
+                self.effects.push(Effect::Move(vec![Move { key, attempt, seen, to }]));
+            }
+            None => self.wait_for_worker(now, key),
+        }
+    }
+
+    /// Nobody is there to run it: wait until its latest start, and beyond where the misfire policy still wants it.
+    fn wait_for_worker(&mut self, now: Timestamp, key: RunKey) {
+        self.owned_mut().set_phase(key, Phase::Unplaced);
+        let open = &self.owned_ref().runs[&key];
+        let job = open.job.as_ref().expect("the caller checked it");
+        let (due_at, start_by) = (open.run.due_at, open.run.start_by);
+        if now <= start_by {
+            let wake_at = start_by.saturating_add(crate::time::Span::from_millis(1));
+            return self.owned_mut().wake(key, Some(wake_at));
+        }
+        let misfire = &job.job.spec.misfire;
+        let still_run = match misfire.policy {
+            MisfirePolicy::Skip => 0,
+            MisfirePolicy::FireOnce => 1,
+            MisfirePolicy::FireAll => misfire.limit as usize,
+        };
+        let reason = open.last_refusal.clone().unwrap_or_else(|| {
+            let handler = &job.job.spec.handler;
+            Reason::new(
+                ReasonCode::NoWorker,
+                format!("no worker of the group with handler {handler:?} by {start_by}"),
+            )
+        });
+        let give_up_at = due_at.saturating_add(misfire.window);
+        // Older misfired runs of the job beyond what the policy runs are given up for this one.
+        let misfired: Vec<RunKey> = self
+            .owned_ref()
+            .by_job
+            .get(&key.job)
+            .into_iter()
+            .flatten()
+            .map(|(_, other)| *other)
+            .filter(|other| {
+                let other = &self.owned_ref().runs[other];
+                other.phase == Phase::Unplaced && other.run.start_by < now && !Self::is_by_request(other)
+            })
+            .collect();
+        if still_run == 0 || now >= give_up_at || Self::is_by_request(&self.owned_ref().runs[&key]) {
+            return self.finish(now, key, RunState::Missed, Some(reason), None);
+        }
+        self.owned_mut().wake(key, Some(give_up_at));
+        let too_many = misfired.len().saturating_sub(still_run);
+        for older in misfired.into_iter().take(too_many) {
+            self.finish(now, older, RunState::Missed, Some(reason.clone()), None);
+        }
+    }
+
+    fn is_by_request(open: &OpenRun) -> bool {
+        matches!(open.run.trigger, TriggerKind::Api | TriggerKind::Retry)
+    }
+
+    /// A worker will never start the run: the next one in the order gets it.
+    pub(super) fn refused(&mut self, now: Timestamp, key: RunKey, by: Incarnation, reason: Reason) {
+        let open = self.owned_mut().runs.get_mut(&key).expect("the caller looked it up");
+        if !open.refused.contains(&by) {
+            open.refused.push(by);
+        }
+        open.last_refusal = Some(reason.clone());
+        if let Some(cancel) = open.cancel.clone() {
+            return self.finish(now, key, RunState::Cancelled, Some(cancel.reason), None);
+        }
+        if reason.code == ReasonCode::TooLate && now > open.run.start_by {
+            return self.finish(now, key, RunState::Missed, Some(reason), None);
+        }
+        if open.run.worker == Some(by) {
+            // Its tombstone is the proof that a move needs.
+            self.place(now, key);
+        }
+    }
+
+    pub(super) fn moved(&mut self, now: Timestamp, moves: Vec<(Move, bool)>) {
+        for (made, moved) in moves {
+            let Some(owned) = &mut self.owned else { return };
+            let Some(open) = owned.runs.get_mut(&made.key) else { continue };
+            if open.run.attempt != made.attempt
+                || open.run.plan_no != made.seen
+                || open.phase != Phase::Moving
+            {
+                continue;
+            }
+            if !moved {
+                self.reload();
+                return;
+            }
+            open.run.plan_no = made.seen.next();
+            // A run that waited for a worker beyond its latest start runs late by policy.
+            if open.run.start_by < now {
+                open.run.start_by = open.job.as_ref().map_or(now, |job| job.job.start_by(now, None));
+            }
+            owned.set_worker(made.key, Some(made.to));
+            owned.set_phase(made.key, Phase::Waiting);
+            let wake_at = owned.runs[&made.key].run.due_at.saturating_sub(self.config.arm_lead).max(now);
+            owned.wake(made.key, Some(wake_at));
+        }
+    }
+
+    /// What the earlier runs of the job mean for this one.
+    fn turn(&self, now: Timestamp, key: RunKey) -> Turn {
+        let owned = self.owned_ref();
+        let open = &owned.runs[&key];
+        let job = &open.job.as_ref().expect("the caller checked it").job;
+        let siblings = &owned.by_job[&key.job];
+        let overlap = job.spec.overlap;
+        if let Overlap::Parallel { max } = overlap {
+            let busy = owned.occupied.get(&key.job).copied().unwrap_or(0);
+            return if busy < max as usize { Turn::Free } else { Turn::Wait };
+        }
+        // A run that no worker can take holds nobody up: the misfire policy decides between them.
+        let placed = |(_, other): &&(Timestamp, RunKey)| owned.runs[other].phase != Phase::Unplaced;
+        let Some((_, earlier)) = siblings.range(..open.order()).rev().find(placed) else { return Turn::Free };
+        let previous = &owned.runs[earlier];
+        // One worker has both: its JobPool enforces the policy exactly. A parallel run has left its worker, so the owner does.
+        let met = previous.phase.is_at_worker()
+            && previous.run.worker == open.run.worker
+            && job.spec.kind == crate::job::JobKind::Simple;
+        if met {
+            return Turn::Free;
+        }
+        if now < open.run.due_at {
+            return Turn::Wait;
+        }
+        let since = previous.run.due_at;
+        match overlap {
+            Overlap::Skip if previous.phase.occupies() => Turn::Skip(Reason::new(
+                ReasonCode::Overlap,
+                format!("run {earlier} of the job, due at {since}, was still running"),
+            )),
+            Overlap::Replace if previous.cancel.is_none() => Turn::Replace(*earlier),
+            Overlap::Queue { .. } => {
+                let limit = Self::queue_limit(overlap);
+                let waiting = siblings
+                    .range(..open.order())
+                    .filter(|(_, other)| !owned.runs[other].phase.occupies())
+                    .count();
+                if waiting >= limit && open.phase != Phase::Held {
+                    return Turn::Skip(Reason::new(
+                        ReasonCode::QueueFull,
+                        format!("{waiting} runs of the job were waiting, the limit is {limit}"),
+                    ));
+                }
+                Turn::Wait
+            }
+            _ => Turn::Wait,
+        }
+    }
+
+    /// Waits for an earlier run of the job; its end wakes this one, and so does its own due time for the policies that look then.
+    fn hold(&mut self, now: Timestamp, key: RunKey) {
+        let owned = self.owned_mut();
+        owned.set_phase(key, Phase::Held);
+        let due_at = owned.runs[&key].run.due_at;
+        owned.wake(key, (due_at > now).then_some(due_at));
+    }
+
+    /// A started run is overdue: its worker should have ended it long ago.
+    fn watch_started(&mut self, now: Timestamp, key: RunKey) {
+        let open = &self.owned_ref().runs[&key];
+        let Some(worker) = open.run.worker else { return };
+        if self.is_gone(worker) {
+            return self.run_lost(now, key, &worker.to_string());
+        }
+        self.watch_timeout(now, key);
+    }
+
+    fn watch_timeout(&mut self, now: Timestamp, key: RunKey) {
+        let open = &self.owned_ref().runs[&key];
+        let Some(at) = self.overdue_at(open) else { return };
+        if now < at {
+            return self.owned_mut().wake(key, Some(at));
+        }
+        let timeout = open.job.as_ref().and_then(|job| job.job.spec.timeout).unwrap_or_default();
+        let reason = Reason::new(ReasonCode::Timeout, format!("not ended within its timeout of {timeout}"));
+        self.ask_to_stop(now, key, reason, true);
+    }
+
+    /// When the server itself ends a started run: the worker has had its timeout and its grace.
+    pub(super) fn overdue_at(&self, open: &OpenRun) -> Option<Timestamp> {
+        let timeout = open.job.as_ref()?.job.spec.timeout?;
+        let started_at = open.run.started_at?;
+        let patience =
+            if open.phase == Phase::Mapping { crate::time::Span::from_millis(0) } else { self.config.grace };
+        Some(started_at.saturating_add(timeout).saturating_add(patience))
+    }
+
+    /// Asks whoever has the run to stop it; what never reached a worker ends at once.
+    pub(super) fn ask_to_stop(&mut self, now: Timestamp, key: RunKey, reason: Reason, timeout: bool) {
+        let Some(open) = self.owned_mut().runs.get_mut(&key) else { return };
+        if open.cancel.is_some() {
+            return;
+        }
+        let wish = CancelWish { reason, asked_at: now, timeout };
+        open.cancel = Some(wish.clone());
+        self.press_cancel(now, key, &wish);
+    }
+
+    /// Repeats a wish to stop until the grace is over, then gives the run up.
+    fn press_cancel(&mut self, now: Timestamp, key: RunKey, wish: &CancelWish) {
+        let open = &self.owned_ref().runs[&key];
+        let (phase, attempt, plan_no) = (open.phase, open.run.attempt, open.run.plan_no);
+        let worker = open.run.worker.filter(|worker| !self.is_gone(*worker));
+        let patience = self.config.grace.saturating_add(self.config.clock_margin);
+        let over = now >= wish.asked_at.saturating_add(patience);
+        match (phase, worker) {
+            (Phase::Mapping, _) => {
+                self.effects.push(Effect::MapAbort { key, attempt });
+                self.end_stopped(now, key, wish);
+            }
+            (Phase::Armed { .. } | Phase::Queued, Some(to)) if !over => {
+                self.disarm(to, key, attempt, plan_no);
+                self.press_again(now, key);
+            }
+            (Phase::Started, Some(to)) if !over => {
+                let (grace, why) = (self.config.grace, wish.reason.to_string());
+                self.effects.push(Effect::CancelAttempt { to, key, attempt, grace, why });
+                self.press_again(now, key);
+            }
+            (Phase::Moving, _) => self.press_again(now, key),
+            _ => self.end_stopped(now, key, wish),
+        }
+    }
+
+    fn press_again(&mut self, now: Timestamp, key: RunKey) {
+        let at = now.saturating_add(self.config.rearm_after);
+        self.owned_mut().wake(key, Some(at));
+    }
+
+    pub(super) fn end_stopped(&mut self, now: Timestamp, key: RunKey, wish: &CancelWish) {
+        if wish.timeout {
+            self.attempt_timed_out(now, key, wish.reason.clone(), None);
+        } else {
+            self.finish(now, key, RunState::Cancelled, Some(wish.reason.clone()), None);
+        }
+    }
+
+    pub(super) fn disarm(&mut self, to: Incarnation, key: RunKey, attempt: AttemptNo, plan_no: PlanNo) {
+        if self.roster.is_connected(to) {
+            self.effects.push(Effect::Disarm { to, key, attempt, plan_no });
+        }
+    }
+
+    pub(super) fn owned_ref(&self) -> &Owned {
+        self.owned.as_ref().expect("only an owner has runs")
+    }
+
+    pub(super) fn owned_mut(&mut self) -> &mut Owned {
+        self.owned.as_mut().expect("only an owner has runs")
+    }
+}

@@ -1,0 +1,94 @@
+//! A run that is not final yet, as the owner sees it.
+
+use std::sync::Arc;
+
+use super::JobInForce;
+use crate::ids::Incarnation;
+use crate::run::{Reason, Run};
+use crate::time::Timestamp;
+
+/// A planned or running run.
+#[derive(Debug)]
+pub(super) struct OpenRun {
+    /// The row as the engine has decided it; the store follows.
+    pub(super) run: Run,
+    /// The job in force when it was planned; none where the job is gone.
+    pub(super) job: Option<Arc<JobInForce>>,
+    /// What is being waited for.
+    pub(super) phase: Phase,
+    /// When to look again: its entry in the wake set.
+    pub(super) wake_at: Option<Timestamp>,
+    /// Workers that gave a tombstone for the current attempt, with the last one's word.
+    pub(super) refused: Vec<Incarnation>,
+    /// Why the last worker refused.
+    pub(super) last_refusal: Option<Reason>,
+    /// Somebody wants it stopped.
+    pub(super) cancel: Option<CancelWish>,
+}
+
+/// What an open run waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Its arming time.
+    Waiting,
+    /// A worker that may run it.
+    Unplaced,
+    /// An earlier run of its job.
+    Held,
+    /// The commit that moves it to another worker, or plans its next attempt.
+    Moving,
+    /// The worker's answer to an Arm, or the start.
+    Armed {
+        /// The worker said that it has it.
+        acknowledged: bool,
+    },
+    /// The worker has it queued behind a run of the same job.
+    Queued,
+    /// The handler's end.
+    Started,
+    /// The end of its map: subtasks on any worker.
+    Mapping,
+}
+
+impl Phase {
+    /// Whether a worker may have it: it takes a tombstone to be sure that it never starts there.
+    pub(super) fn is_at_worker(self) -> bool {
+        matches!(self, Self::Armed { .. } | Self::Queued | Self::Started)
+    }
+
+    /// Whether the run counts as in progress for the overlap of its job.
+    pub(super) fn occupies(self) -> bool {
+        self.is_at_worker() || self == Self::Mapping
+    }
+}
+
+/// A wish to stop a run.
+#[derive(Debug, Clone)]
+pub(super) struct CancelWish {
+    /// Recorded with the end.
+    pub(super) reason: Reason,
+    /// When the worker was asked; after the grace the run is given up.
+    pub(super) asked_at: Timestamp,
+    /// The wish is a timeout: the end is `timed_out`, and may be retried.
+    pub(super) timeout: bool,
+}
+
+impl OpenRun {
+    /// A run that waits for its arming time.
+    pub(super) fn new(run: Run, job: Option<Arc<JobInForce>>) -> Self {
+        Self {
+            run,
+            job,
+            phase: Phase::Waiting,
+            wake_at: None,
+            refused: Vec::new(),
+            last_refusal: None,
+            cancel: None,
+        }
+    }
+
+    /// Its place among the runs of its job.
+    pub(super) fn order(&self) -> (Timestamp, crate::ids::RunKey) {
+        (self.run.due_at, self.run.key)
+    }
+}

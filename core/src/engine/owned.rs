@@ -1,0 +1,232 @@
+//! What an owner knows: the open runs and their indexes, kept together.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::edit::PendingEdit;
+use super::jobs::Jobs;
+use super::open_run::{OpenRun, Phase};
+use super::{Effect, Engine, Snapshot};
+use crate::ids::{Epoch, Incarnation, JobId, JobsVersion, RunKey};
+use crate::job::JobKind;
+use crate::run::{Run, RunState};
+use crate::time::Timestamp;
+
+/// The state of an owner.
+#[derive(Default)]
+pub(super) struct Owned {
+    pub(super) epoch: Epoch,
+    pub(super) jobs_version: JobsVersion,
+    pub(super) planned_until: Timestamp,
+    /// The end of the slice that is being committed, and its planned rows.
+    pub(super) committing: Option<Timestamp>,
+    pub(super) planned_runs: Vec<Run>,
+    /// A reload was asked for; nothing new is planned before it.
+    pub(super) reloading: bool,
+    pub(super) jobs: Jobs,
+    pub(super) runs: BTreeMap<RunKey, OpenRun>,
+    /// When to look at a run again: its `wake_at`, one entry a run at most.
+    pub(super) wakes: BTreeSet<(Timestamp, RunKey)>,
+    /// Open runs of each job in the order they are due: what the overlap policies go by.
+    pub(super) by_job: BTreeMap<JobId, BTreeSet<(Timestamp, RunKey)>>,
+    /// How many runs of each job are in progress.
+    pub(super) occupied: BTreeMap<JobId, usize>,
+    /// Open runs by the worker they are planned at.
+    pub(super) by_worker: BTreeMap<Incarnation, BTreeSet<RunKey>>,
+    /// Runs without a worker, looked at whenever one joins.
+    pub(super) unplaced: BTreeSet<RunKey>,
+    /// Edits whose touched runs are being withdrawn.
+    pub(super) edits: Vec<PendingEdit>,
+}
+
+impl Owned {
+    pub(super) fn insert(&mut self, open: OpenRun) {
+        let key = open.run.key;
+        self.by_job.entry(key.job).or_default().insert(open.order());
+        if let Some(worker) = open.run.worker {
+            self.by_worker.entry(worker).or_default().insert(key);
+        }
+        if open.phase == Phase::Unplaced {
+            self.unplaced.insert(key);
+        }
+        self.count(key.job, Phase::Waiting, open.phase);
+        if let Some(at) = open.wake_at {
+            self.wakes.insert((at, key));
+        }
+        self.runs.insert(key, open);
+    }
+
+    pub(super) fn remove(&mut self, key: RunKey) -> Option<OpenRun> {
+        let open = self.runs.remove(&key)?;
+        if let Some(siblings) = self.by_job.get_mut(&key.job) {
+            siblings.remove(&open.order());
+            if siblings.is_empty() {
+                self.by_job.remove(&key.job);
+            }
+        }
+        if let Some(worker) = open.run.worker {
+            self.leave_worker(worker, key);
+        }
+        self.unplaced.remove(&key);
+        self.count(key.job, open.phase, Phase::Waiting);
+        if let Some(at) = open.wake_at {
+            self.wakes.remove(&(at, key));
+        }
+        Some(open)
+    }
+
+    fn leave_worker(&mut self, worker: Incarnation, key: RunKey) {
+        if let Some(runs) = self.by_worker.get_mut(&worker) {
+            runs.remove(&key);
+            if runs.is_empty() {
+                self.by_worker.remove(&worker);
+            }
+        }
+    }
+
+    /// Sets when to look at a run again; none for only when something happens to it.
+    pub(super) fn wake(&mut self, key: RunKey, at: Option<Timestamp>) {
+        let Some(open) = self.runs.get_mut(&key) else { return };
+        if let Some(before) = open.wake_at {
+            self.wakes.remove(&(before, key));
+        }
+        open.wake_at = at;
+        if let Some(at) = at {
+            self.wakes.insert((at, key));
+        }
+    }
+
+    pub(super) fn set_phase(&mut self, key: RunKey, phase: Phase) {
+        let Some(open) = self.runs.get_mut(&key) else { return };
+        if open.phase == Phase::Unplaced {
+            self.unplaced.remove(&key);
+        }
+        let before = std::mem::replace(&mut open.phase, phase);
+        if phase == Phase::Unplaced {
+            self.unplaced.insert(key);
+        }
+        self.count(key.job, before, phase);
+    }
+
+    fn count(&mut self, job: JobId, before: Phase, after: Phase) {
+        match (before.occupies(), after.occupies()) {
+            (false, true) => *self.occupied.entry(job).or_default() += 1,
+            (true, false) => {
+                if let Some(count) = self.occupied.get_mut(&job) {
+                    *count -= 1;
+                    if *count == 0 {
+                        self.occupied.remove(&job);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn set_worker(&mut self, key: RunKey, worker: Option<Incarnation>) {
+        let Some(open) = self.runs.get_mut(&key) else { return };
+        if let Some(before) = std::mem::replace(&mut open.run.worker, worker) {
+            self.leave_worker(before, key);
+        }
+        if let Some(worker) = worker {
+            self.by_worker.entry(worker).or_default().insert(key);
+        }
+    }
+
+    /// Looks again at the first run of the job that waits for an earlier one.
+    pub(super) fn wake_held(&mut self, job: JobId, now: Timestamp) {
+        let held = self.by_job.get(&job).into_iter().flatten().map(|(_, key)| *key);
+        if let Some(key) = held.into_iter().find(|key| self.runs[key].phase == Phase::Held) {
+            self.wake(key, Some(now));
+        }
+    }
+
+    /// Looks again at the run of the same job right after `key`, if it waits.
+    pub(super) fn wake_held_after(&mut self, key: RunKey, now: Timestamp) {
+        let order = self.runs[&key].order();
+        let after = (std::ops::Bound::Excluded(order), std::ops::Bound::Unbounded);
+        let next = self
+            .by_job
+            .get(&key.job)
+            .and_then(|siblings| siblings.range(after).next().map(|(_, next)| *next));
+        if let Some(next) = next.filter(|next| self.runs[next].phase == Phase::Held) {
+            self.wake(next, Some(now));
+        }
+    }
+}
+
+impl Engine {
+    /// Begins to own, or sees again what stands in the store; what is known of runs that did not change is kept.
+    pub(super) fn own(&mut self, now: Timestamp, snapshot: Snapshot) {
+        let mut earlier = self.owned.take().unwrap_or_default();
+        let mut owned = Owned {
+            epoch: snapshot.epoch,
+            jobs_version: snapshot.jobs_version,
+            planned_until: snapshot.planned_until,
+            jobs: Jobs::load(snapshot.jobs, snapshot.planned_until, std::mem::take(&mut earlier.jobs)),
+            edits: std::mem::take(&mut earlier.edits),
+            ..Owned::default()
+        };
+        for run in snapshot.open_runs {
+            if let Some(worker) = run.worker {
+                self.roster.expect(worker, now);
+            }
+            let known = earlier.remove(run.key);
+            let known =
+                known.filter(|open| open.run.attempt == run.attempt && open.run.plan_no >= run.plan_no);
+            owned.insert(match known {
+                Some(mut open) => {
+                    open.job = owned.jobs.get(run.key.job).cloned().or(open.job);
+                    if open.phase == Phase::Moving {
+                        // The move's outcome was unknown or a refusal; the row tells.
+                        open.run = run;
+                        open.phase = Phase::Waiting;
+                    }
+                    if open.phase == Phase::Waiting {
+                        open.wake_at = Some(open.run.due_at.saturating_sub(self.config.arm_lead).max(now));
+                    }
+                    open
+                }
+                None => self.taken_over(now, run, &owned),
+            });
+        }
+        let gone = std::mem::take(&mut earlier.runs);
+        self.owned = Some(owned);
+        self.withdraw(now, gone);
+        self.resume_maps();
+        self.follow_fixed_delays(now, &snapshot.last_finals);
+    }
+
+    /// An open run as it is found in the store.
+    fn taken_over(&self, now: Timestamp, run: Run, owned: &Owned) -> OpenRun {
+        let job = owned.jobs.get(run.key.job).cloned();
+        let running = run.state == RunState::Running;
+        let mut open = OpenRun::new(run, job);
+        if running {
+            open.phase = Phase::Started;
+            open.wake_at = Some(self.overdue_at(&open).unwrap_or(now).max(now));
+        } else {
+            open.wake_at = Some(open.run.due_at.saturating_sub(self.config.arm_lead).max(now));
+        }
+        open
+    }
+
+    /// Lets the shell drive the maps of parallel runs that are under way.
+    fn resume_maps(&mut self) {
+        let Some(owned) = &self.owned else { return };
+        for open in owned.runs.values() {
+            let Some(job) = &open.job else { continue };
+            if open.phase == Phase::Started && job.job.spec.kind == JobKind::Parallel {
+                self.effects.push(Effect::MapOpen { run: Box::new(open.run.clone()), job: job.clone() });
+            }
+        }
+    }
+
+    pub(super) fn reload(&mut self) {
+        if let Some(owned) = &mut self.owned
+            && !owned.reloading
+        {
+            owned.reloading = true;
+            self.effects.push(Effect::Reload);
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! The roster: which workers have a stream to this server, which are away, which are lost.
+
+use std::collections::BTreeMap;
+
+use super::Engine;
+use super::open_run::Phase;
+use crate::ids::{AttemptNo, Incarnation, PlanNo, RunKey};
+use crate::job::WorkerLost;
+use crate::routing::{self, Choice};
+use crate::run::{Reason, ReasonCode, RunState};
+use crate::time::{Span, Timestamp};
+
+/// A worker as it introduced itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WorkerInfo {
+    /// New at each start of the process.
+    pub incarnation: Incarnation,
+    /// For people, and for routing that survives a restart.
+    pub name: String,
+    /// Its machine room.
+    pub room: String,
+    /// What selectors go by.
+    pub labels: BTreeMap<String, String>,
+    /// What it can run.
+    pub handlers: Vec<HandlerInfo>,
+    /// Runs that it has armed or started.
+    pub held: Vec<HeldRun>,
+}
+
+/// A handler of a worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandlerInfo {
+    /// Its name.
+    pub name: String,
+    /// It is a parallel one: split and process.
+    pub parallel: bool,
+    /// It has a reduce.
+    pub reduce: bool,
+}
+
+/// A run that a worker holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeldRun {
+    /// Which run.
+    pub key: RunKey,
+    /// Its attempt.
+    pub attempt: AttemptNo,
+    /// As armed.
+    pub plan_no: PlanNo,
+    /// The handler has started.
+    pub started: bool,
+}
+
+/// Workers by incarnation.
+#[derive(Debug, Default)]
+pub(super) struct Roster {
+    workers: BTreeMap<Incarnation, Worker>,
+}
+
+#[derive(Debug)]
+struct Worker {
+    /// None for a worker that is only known from rows: it may come, or be gone for good.
+    info: Option<WorkerInfo>,
+    away_since: Option<Timestamp>,
+}
+
+impl Roster {
+    pub(super) fn connected(&self) -> impl Iterator<Item = &WorkerInfo> {
+        self.workers
+            .values()
+            .filter(|worker| worker.away_since.is_none())
+            .filter_map(|worker| worker.info.as_ref())
+    }
+
+    pub(super) fn is_connected(&self, incarnation: Incarnation) -> bool {
+        self.workers.get(&incarnation).is_some_and(|worker| worker.away_since.is_none())
+    }
+
+    /// Notes a worker that is named in a row but has no stream.
+    pub(super) fn expect(&mut self, incarnation: Incarnation, now: Timestamp) {
+        self.workers.entry(incarnation).or_insert(Worker { info: None, away_since: Some(now) });
+    }
+
+    pub(super) fn next_loss(&self, lost_after: Span) -> Option<Timestamp> {
+        self.workers
+            .values()
+            .filter_map(|worker| worker.away_since)
+            .min()
+            .map(|since| since.saturating_add(lost_after))
+    }
+
+    fn name(&self, incarnation: Incarnation) -> String {
+        let known = self.workers.get(&incarnation).and_then(|worker| worker.info.as_ref());
+        known.map_or_else(|| incarnation.to_string(), |info| format!("{} ({incarnation})", info.name))
+    }
+}
+
+impl Engine {
+    pub(super) fn worker_joined(&mut self, now: Timestamp, worker: WorkerInfo) {
+        let incarnation = worker.incarnation;
+        let held = worker.held.clone();
+        self.roster.workers.insert(incarnation, Worker { info: Some(worker), away_since: None });
+        let Some(owned) = &mut self.owned else { return };
+        let mut waiting: Vec<RunKey> = owned.unplaced.iter().copied().collect();
+        let at_worker = owned.by_worker.get(&incarnation).into_iter().flatten();
+        waiting.extend(at_worker.filter(|key| owned.runs[*key].phase != Phase::Waiting));
+        for key in waiting {
+            // What the worker has it answers with its present state; what it lost on the way it gets again.
+            owned.wake(key, Some(now));
+        }
+        for run in held {
+            let open = self.owned_ref().runs.get(&run.key);
+            let wanted = open
+                .is_some_and(|open| open.run.attempt == run.attempt && open.run.worker == Some(incarnation));
+            if !wanted {
+                self.disarm(incarnation, run.key, run.attempt, run.plan_no);
+            }
+        }
+    }
+
+    pub(super) fn worker_disconnected(&mut self, now: Timestamp, incarnation: Incarnation) {
+        if let Some(worker) = self.roster.workers.get_mut(&incarnation) {
+            worker.away_since.get_or_insert(now);
+        }
+    }
+
+    /// A clean leave is proof: what the worker does not hold it will never start, so it may move.
+    pub(super) fn worker_left(&mut self, now: Timestamp, incarnation: Incarnation, held: &[HeldRun]) {
+        // It stays in the roster, away, until what it still holds is reported or lost.
+        match self.roster.workers.get_mut(&incarnation) {
+            Some(worker) => worker.info = None,
+            None => return,
+        }
+        let Some(owned) = &self.owned else { return };
+        let at_worker: Vec<RunKey> =
+            owned.by_worker.get(&incarnation).into_iter().flatten().copied().collect();
+        for key in at_worker {
+            let open = &self.owned_ref().runs[&key];
+            let holds = held.iter().any(|run| run.key == key && run.attempt == open.run.attempt);
+            if !holds && open.run.state == RunState::Planned && open.phase != Phase::Moving {
+                let reason = Reason::new(ReasonCode::Draining, "the worker left before the run was due");
+                self.refused(now, key, incarnation, reason);
+            }
+        }
+    }
+
+    /// Gives up on workers that had no stream for too long (trigger-protocol: "Worker lost").
+    pub(super) fn lose_silent_workers(&mut self, now: Timestamp) {
+        if self.roster.next_loss(self.config.lost_after).is_none_or(|at| at > now) {
+            return;
+        }
+        let lost_after = self.config.lost_after;
+        let lost: Vec<Incarnation> = self
+            .roster
+            .workers
+            .iter()
+            .filter(|(_, worker)| worker.away_since.is_some_and(|since| now.since(since) >= lost_after))
+            .map(|(incarnation, _)| *incarnation)
+            .collect();
+        for incarnation in lost {
+            let name = self.roster.name(incarnation);
+            self.roster.workers.remove(&incarnation);
+            let Some(owned) = &self.owned else { continue };
+            let keys: Vec<RunKey> =
+                owned.by_worker.get(&incarnation).into_iter().flatten().copied().collect();
+            for key in keys {
+                self.run_lost(now, key, &name);
+            }
+        }
+    }
+
+    /// The worker of an open run is lost: attempt n + 1 under the job's policy, never a silent move.
+    pub(super) fn run_lost(&mut self, now: Timestamp, key: RunKey, worker: &str) {
+        let Some(open) = self.owned.as_ref().and_then(|owned| owned.runs.get(&key)) else { return };
+        if open.phase == Phase::Mapping || open.phase == Phase::Moving {
+            return;
+        }
+        let seen_started = open.run.state == RunState::Running;
+        let seen = if seen_started { "after it started" } else { "before it was seen to start" };
+        let reason = Reason::new(
+            ReasonCode::WorkerLost,
+            format!("no stream to worker {worker} for {}, {seen}", self.config.lost_after),
+        );
+        if let Some(cancel) = open.cancel.clone().filter(|cancel| !cancel.timeout) {
+            self.finish(now, key, RunState::Cancelled, Some(cancel.reason), None);
+            return;
+        }
+        let policy = open.job.as_ref().map_or(WorkerLost::Skip, |job| job.job.spec.worker_lost);
+        let most = open.job.as_ref().map_or(1, |job| job.job.spec.retry.max_attempts);
+        let most = if seen_started { most } else { most + self.config.unseen_attempts };
+        let start_by = open.run.start_by;
+        let spent = open.run.attempt.get() >= most;
+        match (policy, seen_started) {
+            (WorkerLost::Skip, false) if now < start_by.saturating_add(self.config.clock_margin) => {
+                // It may yet come back and start in time; `arm` gives the run up after its latest start.
+                let wake = start_by.saturating_add(self.config.clock_margin);
+                self.owned_mut().wake(key, Some(wake));
+            }
+            (WorkerLost::Skip, false) => self.finish(now, key, RunState::Missed, Some(reason), None),
+            (WorkerLost::Skip, true) | (WorkerLost::RetryStrict, true) => {
+                self.finish(now, key, RunState::Dead, Some(reason), None);
+            }
+            _ if spent => self.finish(now, key, RunState::Dead, Some(reason), None),
+            (WorkerLost::Retry, _) => self.next_attempt(now, key, reason, now),
+            (WorkerLost::RetryStrict, false) => {
+                let safe = start_by.saturating_add(self.config.clock_margin).max(now);
+                self.next_attempt(now, key, reason, safe);
+            }
+        }
+    }
+
+    /// The worker for a run by the job's routing, leaving out those that refused it.
+    pub(super) fn choose(&self, choice: Choice<'_>, refused: &[Incarnation]) -> Option<Incarnation> {
+        let eligible = self.roster.connected().filter(|worker| {
+            !refused.contains(&worker.incarnation) && routing::is_eligible(choice.job, worker)
+        });
+        let load = |incarnation| {
+            self.owned
+                .as_ref()
+                .and_then(|owned| owned.by_worker.get(&incarnation))
+                .map_or(0, |runs| runs.len())
+        };
+        routing::choose(choice, eligible, load)
+    }
+
+    /// Whether the worker of a run will never be heard of: not connected, and no longer waited for.
+    pub(super) fn is_gone(&self, incarnation: Incarnation) -> bool {
+        !self.roster.workers.contains_key(&incarnation)
+    }
+}
