@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::open_run::{OpenRun, Phase};
+use super::open_run::OpenRun;
 use super::report::{Report, ReportKind};
 use super::{Effect, Engine};
 use crate::ids::{AttemptNo, Incarnation, JobsVersion, PlanNo, RunKey};
@@ -27,8 +27,8 @@ pub(super) struct PendingEdit {
 struct Withdrawal {
     from: Incarnation,
     attempt: AttemptNo,
-    /// Set where the row lives on: the worker's word on this plan or a later one confirms it.
-    replanned: Option<PlanNo>,
+    /// Plans up to this one are withdrawn.
+    plan_no: PlanNo,
 }
 
 impl Engine {
@@ -43,45 +43,36 @@ impl Engine {
         self.reload();
     }
 
-    /// After a reload: withdraws from workers what is not open any longer or has a new plan, and lets the edits wait for it.
-    pub(super) fn withdraw(&mut self, now: Timestamp, gone: BTreeMap<RunKey, OpenRun>) {
-        let mut withdrawals = BTreeMap::new();
-        for (key, open) in gone {
-            if let (true, Some(from)) = (open.phase.is_at_worker(), open.run.worker) {
-                self.disarm(from, key, open.run.attempt, open.run.plan_no);
-                withdrawals.insert(key, Withdrawal { from, attempt: open.run.attempt, replanned: None });
-            }
-        }
-        let arm_lead = self.config.arm_lead;
-        let owned = self.owned_mut();
-        let mut rearm = Vec::new();
-        let jobs_version = owned.jobs_version;
-        for edit in owned.edits.iter_mut().filter(|edit| edit.jobs_version <= jobs_version) {
+    /// After a reload: withdraws the old plans of what was touched, and lets the edits wait for the workers' word. Workers are asked whether
+    /// or not this engine armed them: another one that does not know yet that it was replaced may.
+    pub(super) fn withdraw(&mut self, gone: &BTreeMap<RunKey, OpenRun>) {
+        let jobs_version = self.owned_ref().jobs_version;
+        let mut edits = std::mem::take(&mut self.owned_mut().edits);
+        for edit in edits.iter_mut().filter(|edit| edit.jobs_version <= jobs_version) {
             for key in std::mem::take(&mut edit.touched) {
-                let withdrawal = withdrawals.get(&key).copied().or_else(|| {
-                    let open = owned.runs.get(&key)?;
-                    let due_soon = open.phase == Phase::Waiting;
-                    rearm.push(key);
-                    due_soon.then_some(())?;
-                    let replanned = Some(open.run.plan_no);
-                    Some(Withdrawal { from: open.run.worker?, attempt: open.run.attempt, replanned })
-                });
-                if let Some(withdrawal) = withdrawal {
-                    edit.waiting.insert(key, withdrawal);
-                }
+                let Some(withdrawal) = self.old_plan(key, gone) else { continue };
+                edit.waiting.insert(key, withdrawal);
             }
         }
-        for key in rearm {
-            // The new plan takes the old one's place at the worker, where that is armed.
-            let due = owned.runs.get(&key).map(|open| open.run.due_at.saturating_sub(arm_lead));
-            if let Some(due) = due {
-                owned.wake(key, Some(due.max(now)));
-            }
+        for (key, withdrawal) in edits.iter().flat_map(|edit| &edit.waiting) {
+            self.disarm(withdrawal.from, *key, withdrawal.attempt, withdrawal.plan_no);
         }
-        if owned.edits.iter().any(|edit| edit.jobs_version > jobs_version) {
+        let later = edits.iter().any(|edit| edit.jobs_version > jobs_version);
+        self.owned_mut().edits = edits;
+        if later {
             // The snapshot was read before that edit.
             self.reload();
         }
+    }
+
+    /// The plan that an edit withdraws: the one that was known where the row is cancelled, the one before where it lives on.
+    fn old_plan(&self, key: RunKey, gone: &BTreeMap<RunKey, OpenRun>) -> Option<Withdrawal> {
+        let (open, replanned) = match gone.get(&key) {
+            Some(open) => (open, 0),
+            None => (self.owned_ref().runs.get(&key)?, 1),
+        };
+        let plan_no = PlanNo::new(open.run.plan_no.get().saturating_sub(replanned));
+        Some(Withdrawal { from: open.run.worker?, attempt: open.run.attempt, plan_no })
     }
 
     /// Takes a worker's word on a withdrawn run.
@@ -91,46 +82,35 @@ impl Engine {
             if withdrawal.from != from || withdrawal.attempt != report.attempt {
                 continue;
             }
-            let started = !matches!(
-                report.kind,
-                ReportKind::Armed | ReportKind::Refused(..) | ReportKind::Disarmed | ReportKind::Queued
-            );
-            let armed_only = matches!(report.kind, ReportKind::Armed | ReportKind::Queued);
-            let newer_plan = withdrawal.replanned.is_some_and(|plan_no| report.plan_no >= plan_no);
-            if armed_only && !newer_plan {
-                continue;
+            let newer_plan = report.plan_no > withdrawal.plan_no;
+            match report.kind {
+                ReportKind::Refused(..) | ReportKind::Disarmed => {}
+                ReportKind::Armed | ReportKind::Queued if !newer_plan => continue,
+                _ if newer_plan => {}
+                _ => edit.may_start.push(report.key),
             }
             edit.waiting.remove(&report.key);
-            if started && !newer_plan {
-                edit.may_start.push(report.key);
-            }
         }
     }
 
     /// Answers edits that wait for nothing any longer, or for too long.
     pub(super) fn settle_edits(&mut self, now: Timestamp) {
-        let arm_lead = self.config.arm_lead;
         let Some(owned) = &mut self.owned else { return };
-        if owned.reloading && owned.edits.iter().all(|edit| now < edit.give_up_at) {
-            return;
-        }
         let roster = &self.roster;
-        let runs = &owned.runs;
+        let jobs_version = owned.jobs_version;
         let mut settled = Vec::new();
         owned.edits.retain_mut(|edit| {
             let PendingEdit { waiting, may_start, .. } = edit;
             waiting.retain(|key, withdrawal| {
-                // A new plan that is not armed yet was not armed before either: the old one was as far away.
-                let far = withdrawal.replanned.is_some()
-                    && runs.get(key).is_some_and(|open| now < open.run.due_at.saturating_sub(arm_lead));
                 let mute = !roster.is_connected(withdrawal.from);
-                if mute && !far {
+                if mute {
                     may_start.push(*key);
                 }
-                !far && !mute
+                !mute
             });
             let over = now >= edit.give_up_at;
-            let done = edit.waiting.is_empty() && edit.touched.is_empty();
+            let done =
+                edit.waiting.is_empty() && edit.touched.is_empty() && edit.jobs_version <= jobs_version;
             if done || over {
                 edit.may_start.extend(edit.waiting.keys().copied());
                 edit.may_start.append(&mut edit.touched);

@@ -191,7 +191,8 @@ impl Engine {
         }
         let gone = std::mem::take(&mut earlier.runs);
         self.owned = Some(owned);
-        self.withdraw(now, gone);
+        self.disarm_gone(&gone);
+        self.withdraw(&gone);
         self.resume_maps();
         self.follow_fixed_delays(now, &snapshot.last_finals);
     }
@@ -208,6 +209,15 @@ impl Engine {
             open.wake_at = Some(open.run.due_at.saturating_sub(self.config.arm_lead).max(now));
         }
         open
+    }
+
+    /// What is not open any longer must not start at a worker that may have it.
+    fn disarm_gone(&mut self, gone: &BTreeMap<RunKey, OpenRun>) {
+        for (key, open) in gone {
+            if let (true, Some(worker)) = (open.phase.is_at_worker(), open.run.worker) {
+                self.disarm(worker, *key, open.run.attempt, open.run.plan_no);
+            }
+        }
     }
 
     /// Lets the shell drive the maps of parallel runs that are under way.
