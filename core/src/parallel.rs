@@ -1,4 +1,25 @@
 //! Parallel runs: the two-level map, its phases and its record of what is done.
+//!
+//! Level 1 splits at one worker, level 2 processes on all of them, an optional reduce ends it. [`MapEngine`] decides for one attempt of one
+//! run; the types here are what it shares with the store. Begin with [`MapInput`] and [`MapEffect`].
+
+mod completion;
+mod durability;
+mod engine;
+mod hand_out;
+mod progress;
+mod reduce;
+mod results;
+mod split;
+mod workers;
+
+pub use engine::{
+    CountedFailure, HandedOut, MapEffect, MapEngine, MapInput, MapRules, MapStart, OutcomeKind,
+    SubtaskOutcome, SubtaskRetry,
+};
+pub use progress::MapView;
+pub use reduce::ReduceNews;
+pub use workers::MapWorker;
 
 use std::collections::BTreeMap;
 

@@ -226,11 +226,21 @@ pub struct ParallelPolicy {
     pub timeout: Option<Span>,
     /// Subtasks of this run in progress at one worker at most; 0 (default) for the worker's own bound.
     pub per_worker: u32,
+    /// Whether a subtask that takes far longer than the others is given to a second worker at the end (default true). The first result
+    /// counts; the subtask may then have run twice.
+    pub reissue_stragglers: bool,
 }
 
 impl Default for ParallelPolicy {
     fn default() -> Self {
-        Self { max_failed: 0, max_attempts: 3, retry_delay: Span::from_secs(1), timeout: None, per_worker: 0 }
+        Self {
+            max_failed: 0,
+            max_attempts: 3,
+            retry_delay: Span::from_secs(1),
+            timeout: None,
+            per_worker: 0,
+            reissue_stragglers: true,
+        }
     }
 }
 
