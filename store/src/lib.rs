@@ -17,6 +17,11 @@ pub mod conformance;
 pub mod mysql;
 pub mod sqlite;
 
+mod backed;
+mod database;
+mod sql;
+mod value;
+
 pub use accounts::AccountStore;
 pub use catalog::CatalogStore;
 pub use error::StoreError;

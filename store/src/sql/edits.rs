@@ -1,0 +1,291 @@
+//! Changes of a shard's job set.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use carillon_core::ids::{JobId, JobsVersion, RunKey};
+use carillon_core::job::Job;
+use carillon_core::run::{Run, RunState};
+use carillon_core::time::Timestamp;
+
+use crate::StoreError;
+use crate::catalog::{EditOutcome, JobChange, JobEdit, TouchedRun};
+use crate::database::{Database, Existing, Insert, existing_number_of};
+use crate::sql::jobs::job;
+use crate::sql::run_rows::{ADVANCED, LIFE, Life, NEW_RUNS, REPLANNED, push_life, push_run, read_life};
+use crate::value::{Value, json, values};
+
+/// The shard's row lock (primary key) keeps planners and other edits out from the first line on.
+pub(crate) async fn edit_job<D: Database>(db: &mut D, edit: Arc<JobEdit>) -> Result<EditOutcome, StoreError> {
+    let number = existing_number_of(db, edit.shard).await?;
+    let lock = format!("SELECT jobs_version, planned_until FROM shard WHERE shard = ? {}", D::FOR_UPDATE);
+    let found = db.query_one(&lock, values![number]).await?;
+    let mut row = found.ok_or_else(|| StoreError::NotFound { what: "shard", id: edit.shard.to_string() })?;
+    let jobs_version: JobsVersion = row.take()?;
+    let planned_until: Timestamp = row.take()?;
+
+    if let Some((id, seen)) = version_seen(&edit.change) {
+        let current = job(db, id).await?;
+        if current.as_ref().map(|job| job.version) != Some(seen) {
+            return Ok(EditOutcome::VersionChanged(current));
+        }
+    }
+    if jobs_version != edit.seen_jobs_version || planned_until != edit.seen_planned_until {
+        return Ok(EditOutcome::ShardChanged);
+    }
+
+    let id = match &edit.change {
+        JobChange::Create(job) => {
+            create(db, job, number, &edit).await?;
+            job.id
+        }
+        JobChange::Replace { job, .. } => {
+            replace(db, job, &edit).await?;
+            job.id
+        }
+        JobChange::Delete { job, by, .. } => {
+            delete(db, *job, by, edit.at).await?;
+            *job
+        }
+    };
+    let jobs_version = jobs_version.next();
+    db.execute("UPDATE shard SET jobs_version = ? WHERE shard = ?", values![jobs_version, number]).await?;
+    let touched = change_plan(db, id, number, &edit).await?;
+    Ok(EditOutcome::Edited { jobs_version, touched })
+}
+
+fn version_seen(change: &JobChange) -> Option<(JobId, carillon_core::ids::JobVersion)> {
+    match change {
+        JobChange::Create(_) => None,
+        JobChange::Replace { seen, job } => Some((job.id, *seen)),
+        JobChange::Delete { job, seen, .. } => Some((*job, *seen)),
+    }
+}
+
+const NEW_JOB: Insert = Insert {
+    table: "job",
+    columns: &[
+        "job",
+        "version",
+        "shard",
+        "group_id",
+        "shard_index",
+        "name",
+        "kind",
+        "enabled",
+        "search_text",
+        "spec",
+        "effective_from",
+        "created_at",
+        "updated_at",
+        "updated_by",
+    ],
+    existing: Existing::Refuse,
+};
+
+async fn create<D: Database>(db: &mut D, job: &Job, number: i64, edit: &JobEdit) -> Result<(), StoreError> {
+    refuse_taken_name(db, job, edit).await?;
+    let row = values![
+        job.id,
+        job.version,
+        number,
+        edit.shard.group(),
+        edit.shard.index(),
+        &job.spec.name,
+        job.spec.kind.as_str(),
+        job.spec.enabled,
+        search_text(job),
+        json(&job.spec),
+        job.effective_from,
+        job.created_at,
+        job.updated_at,
+        &job.updated_by,
+    ];
+    db.insert(&NEW_JOB, row).await.map_err(|error| taken(error, job))?;
+    remember_version(db, job).await
+}
+
+async fn replace<D: Database>(db: &mut D, job: &Job, edit: &JobEdit) -> Result<(), StoreError> {
+    refuse_taken_name(db, job, edit).await?;
+    db.execute(
+        "UPDATE job SET version = ?, name = ?, kind = ?, enabled = ?, search_text = ?, spec = ?,
+                effective_from = ?, updated_at = ?, updated_by = ?
+         WHERE job = ?",
+        values![
+            job.version,
+            &job.spec.name,
+            job.spec.kind.as_str(),
+            job.spec.enabled,
+            search_text(job),
+            json(&job.spec),
+            job.effective_from,
+            job.updated_at,
+            &job.updated_by,
+            job.id,
+        ],
+    )
+    .await
+    .map_err(|error| taken(error, job))?;
+    db.execute("DELETE FROM job_label WHERE job = ?", values![job.id]).await?;
+    remember_version(db, job).await
+}
+
+/// Uses `job_name`.
+async fn refuse_taken_name<D: Database>(db: &mut D, job: &Job, edit: &JobEdit) -> Result<(), StoreError> {
+    let found = db
+        .query_one(
+            "SELECT job FROM job WHERE group_id = ? AND name = ? AND job <> ?",
+            values![edit.shard.group(), &job.spec.name, job.id],
+        )
+        .await?;
+    let Some(mut row) = found else { return Ok(()) };
+    let other: JobId = row.take()?;
+    Err(StoreError::Conflict {
+        what: "job",
+        id: job.spec.name.clone(),
+        conflict: format!("has the name of job {other} of the same group"),
+    })
+}
+
+/// Words a unique index's refusal, for the one of two racing edits that came second.
+fn taken(error: StoreError, job: &Job) -> StoreError {
+    match error {
+        StoreError::Conflict { .. } => StoreError::Conflict {
+            what: "job",
+            id: format!("{} ({})", job.id, job.spec.name),
+            conflict: "has an id or a name that was taken just now".to_owned(),
+        },
+        other => other,
+    }
+}
+
+fn search_text(job: &Job) -> String {
+    format!("{}\n{}", job.spec.name, job.spec.handler).to_lowercase()
+}
+
+const NEW_LABELS: Insert =
+    Insert { table: "job_label", columns: &["job", "label_key", "label_value"], existing: Existing::Refuse };
+
+const NEW_VERSION: Insert = Insert {
+    table: "job_version",
+    columns: &[
+        "job",
+        "version",
+        "shard_index",
+        "spec",
+        "effective_from",
+        "created_at",
+        "updated_at",
+        "updated_by",
+    ],
+    existing: Existing::Refuse,
+};
+
+async fn remember_version<D: Database>(db: &mut D, job: &Job) -> Result<(), StoreError> {
+    let labels = job.spec.labels.iter().flat_map(|(key, value)| values![job.id, key, value]).collect();
+    db.insert(&NEW_LABELS, labels).await?;
+    let row = values![
+        job.id,
+        job.version,
+        job.shard_index,
+        json(&job.spec),
+        job.effective_from,
+        job.created_at,
+        job.updated_at,
+        &job.updated_by,
+    ];
+    db.insert(&NEW_VERSION, row).await.map_err(|error| taken(error, job))?;
+    Ok(())
+}
+
+/// By primary key in each table.
+async fn delete<D: Database>(db: &mut D, job: JobId, by: &str, at: Timestamp) -> Result<(), StoreError> {
+    db.execute(
+        "INSERT INTO deleted_job (job, group_id, name, deleted_at, deleted_by)
+         SELECT job, group_id, name, ?, ? FROM job WHERE job = ?",
+        values![at, by, job],
+    )
+    .await?;
+    db.execute("DELETE FROM job WHERE job = ?", values![job]).await?;
+    db.execute("DELETE FROM job_label WHERE job = ?", values![job]).await?;
+    Ok(())
+}
+
+/// Cancels or re-plans the planned scheduled rows due later than the edit, and inserts the new fires.
+async fn change_plan<D: Database>(
+    db: &mut D,
+    job: JobId,
+    number: i64,
+    edit: &JobEdit,
+) -> Result<Vec<TouchedRun>, StoreError> {
+    let fires: BTreeMap<RunKey, &Run> = edit.runs.iter().map(|run| (run.key, run)).collect();
+    let mut touched = Vec::new();
+    let (mut replanned, mut cancelled) = (Vec::new(), Vec::new());
+    let mut kept: BTreeSet<RunKey> = BTreeSet::new();
+    for mut life in planned_rows(db, job, number, edit.at).await? {
+        let fire = fires.get(&life.key);
+        touched.push(TouchedRun {
+            key: life.key,
+            worker: life.worker,
+            due_at: life.due_at,
+            replanned: fire.is_some(),
+        });
+        match fire {
+            Some(fire) => {
+                kept.insert(life.key);
+                life.job_version = fire.job_version;
+                life.plan_no = life.plan_no.next();
+                // A retry keeps the end of its backoff.
+                if life.attempt == carillon_core::ids::AttemptNo::FIRST {
+                    life.due_at = fire.due_at;
+                    life.start_by = fire.start_by;
+                }
+                push_life(&mut replanned, life);
+            }
+            None => {
+                life.state = RunState::Cancelled;
+                life.finished_at = Some(edit.at);
+                life.reason_code = Some(edit.cancel_reason.code);
+                life.reason_detail = Some(edit.cancel_reason.detail.clone());
+                push_life(&mut cancelled, life);
+            }
+        }
+    }
+    db.insert(&REPLANNED, replanned).await?;
+    db.insert(&ADVANCED, cancelled).await?;
+
+    let mut rows: Vec<Value> = Vec::new();
+    for run in edit.runs.iter().filter(|run| !kept.contains(&run.key)) {
+        push_run(&mut rows, run, number);
+    }
+    db.insert(&NEW_RUNS, rows).await?;
+    Ok(touched)
+}
+
+/// The planned scheduled rows of the job due later than `at`, locked, in key order. Two reads, because a row may be due after its fire
+/// time (jitter, a retry's backoff): those that fire later along `run_of_job`, those that fired before among the few rows of the shard
+/// that are planned and past, along `run_in_state`.
+async fn planned_rows<D: Database>(
+    db: &mut D,
+    job: JobId,
+    number: i64,
+    at: Timestamp,
+) -> Result<Vec<Life>, StoreError> {
+    let table = D::indexed("run", "run_of_job");
+    let later = format!(
+        "{} WHERE job = ? AND fire_time > ? AND ordinal = 0 AND state = ? AND due_at > ? {}",
+        LIFE.replace("FROM run", &format!("FROM {table}")),
+        D::FOR_UPDATE
+    );
+    let table = D::indexed("run", "run_in_state");
+    let earlier = format!(
+        "{} WHERE state = ? AND shard = ? AND fire_time <= ? AND job = ? AND ordinal = 0 AND due_at > ? {}",
+        LIFE.replace("FROM run", &format!("FROM {table}")),
+        D::FOR_UPDATE
+    );
+    let mut rows = db.query(&later, values![job, at, RunState::Planned, at]).await?;
+    rows.extend(db.query(&earlier, values![RunState::Planned, number, at, job, at]).await?);
+    let mut lives: Vec<Life> = rows.into_iter().map(read_life).collect::<Result<_, _>>()?;
+    lives.sort_by_key(|life| life.key);
+    Ok(lives)
+}

@@ -1,0 +1,293 @@
+//! Reading runs, and dropping old ones.
+
+use std::sync::Arc;
+
+use carillon_core::ids::{JobId, RunKey, ShardId};
+use carillon_core::run::{Attempt, Run, RunState};
+use carillon_core::time::{Span, Timestamp};
+
+use crate::StoreError;
+use crate::database::{Database, number_of};
+use crate::runs::RunFilter;
+use crate::sql::run_rows::{ATTEMPT, RUN, read_attempt, read_key, read_runs};
+use crate::value::{Value, values};
+
+/// Along `run_in_state`, one range for each open state.
+pub(crate) async fn open_runs<D: Database>(
+    db: &mut D,
+    shard: ShardId,
+    limit: usize,
+) -> Result<Vec<Run>, StoreError> {
+    let Some(number) = number_of(db, shard).await? else { return Ok(Vec::new()) };
+    let sql = format!(
+        "{} WHERE state = ? AND shard = ? ORDER BY fire_time, job, ordinal LIMIT ?",
+        RUN.replace("FROM run", &format!("FROM {}", D::indexed("run", "run_in_state")))
+    );
+    let mut runs = Vec::new();
+    for state in RunState::ALL.into_iter().filter(|state| !state.is_final()) {
+        let rows = db.query(&sql, values![state, number, limit]).await?;
+        runs.extend(read_runs(db, rows).await?);
+    }
+    runs.sort_by_key(|run| run.key);
+    runs.truncate(limit);
+    Ok(runs)
+}
+
+/// By primary key.
+pub(crate) async fn runs_by_key<D: Database>(
+    db: &mut D,
+    keys: Arc<[RunKey]>,
+) -> Result<Vec<Run>, StoreError> {
+    let mut keys = keys.to_vec();
+    keys.sort();
+    keys.dedup();
+    let rows = db.query_runs(RUN, &keys, false).await?;
+    let mut runs = read_runs(db, rows).await?;
+    runs.sort_by_key(|run| run.key);
+    Ok(runs)
+}
+
+/// By primary key of `run_attempt`.
+pub(crate) async fn attempts<D: Database>(db: &mut D, key: RunKey) -> Result<Vec<Attempt>, StoreError> {
+    let sql = format!("{ATTEMPT} WHERE fire_time = ? AND job = ? AND ordinal = ? ORDER BY attempt");
+    let rows = db.query(&sql, values![key.fire_time, key.job, key.ordinal]).await?;
+    rows.into_iter().map(read_attempt).collect()
+}
+
+/// The ways through the run table that answer a filter, each in key order; their answers are merged.
+enum Path {
+    /// Along `run_of_job`.
+    Job(JobId),
+    /// Along `run_in_state`, one range for each pair.
+    States(Vec<(RunState, i64)>),
+    /// Along the primary key.
+    Time,
+}
+
+/// The most (state, shard) ranges that are worth a query each; more of them mean a group or a set of states so large that reading
+/// backwards along the primary key finds matches soon.
+const MAX_RANGES: usize = 72;
+
+/// How a filter is answered: the path, and what is checked on its way.
+struct Search {
+    path: Path,
+    conditions: String,
+}
+
+/// None when nothing can match.
+async fn search<D: Database>(db: &mut D, filter: &RunFilter) -> Result<Option<Search>, StoreError> {
+    let mut conditions = vec!["1 = 1".to_owned()];
+    if let Some(from) = filter.from {
+        conditions.push(format!("fire_time >= {}", from.as_millis()));
+    }
+    if let Some(to) = filter.to {
+        conditions.push(format!("fire_time < {}", to.as_millis()));
+    }
+    if filter.scheduled_only {
+        conditions.push("ordinal = 0".to_owned());
+    }
+    let shards = shards_of_filter(db, filter).await?;
+    if shards.as_ref().is_some_and(Vec::is_empty) {
+        return Ok(None);
+    }
+    let in_states = (!filter.states.is_empty())
+        .then(|| format!("state IN ({})", list(filter.states.iter().map(|state| i64::from(state.code())))));
+    let in_shards = shards.as_ref().map(|shards| format!("shard IN ({})", list(shards.iter().copied())));
+
+    let path = if let Some(job) = filter.job {
+        Path::Job(job)
+    } else {
+        match ranges(db, filter, shards).await? {
+            Some(ranges) => Path::States(ranges),
+            None => Path::Time,
+        }
+    };
+    if !matches!(path, Path::States(_)) {
+        conditions.extend(in_states);
+        conditions.extend(in_shards);
+    }
+    Ok(Some(Search { path, conditions: conditions.join(" AND ") }))
+}
+
+/// The (state, shard) ranges of a filter, when there are few.
+async fn ranges<D: Database>(
+    db: &mut D,
+    filter: &RunFilter,
+    shards: Option<Vec<i64>>,
+) -> Result<Option<Vec<(RunState, i64)>>, StoreError> {
+    if filter.states.is_empty() && shards.is_none() {
+        return Ok(None);
+    }
+    let shards = match shards {
+        Some(shards) => shards,
+        // By primary key; one more than would do, to see whether there are too many.
+        None => {
+            let rows = db
+                .query("SELECT shard FROM shard_number ORDER BY shard LIMIT ?", values![MAX_RANGES + 1])
+                .await?;
+            rows.into_iter().map(|mut row| row.take()).collect::<Result<_, _>>()?
+        }
+    };
+    let mut states = if filter.states.is_empty() { RunState::ALL.to_vec() } else { filter.states.clone() };
+    states.sort();
+    states.dedup();
+    if shards.len() * states.len() > MAX_RANGES {
+        return Ok(None);
+    }
+    let pairs = states.iter().flat_map(|state| shards.iter().map(|shard| (*state, *shard))).collect();
+    Ok(Some(pairs))
+}
+
+/// Along `shard_number_of`.
+async fn shards_of_filter<D: Database>(
+    db: &mut D,
+    filter: &RunFilter,
+) -> Result<Option<Vec<i64>>, StoreError> {
+    let Some(groups) = &filter.groups else { return Ok(None) };
+    let mut shards = Vec::new();
+    for group in groups {
+        let rows = db.query("SELECT shard FROM shard_number WHERE group_id = ?", values![*group]).await?;
+        for mut row in rows {
+            shards.push(row.take()?);
+        }
+    }
+    shards.sort_unstable();
+    shards.dedup();
+    Ok(Some(shards))
+}
+
+fn list(numbers: impl Iterator<Item = i64>) -> String {
+    numbers.map(|number| number.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// The FROM and WHERE of each range of a path.
+fn ranges_of<D: Database>(search: &Search) -> Vec<String> {
+    let conditions = &search.conditions;
+    match &search.path {
+        Path::Job(job) => {
+            let table = D::indexed("run", "run_of_job");
+            vec![format!("FROM {table} WHERE job = {job} AND {conditions}")]
+        }
+        Path::States(pairs) => {
+            let table = D::indexed("run", "run_in_state");
+            let code = |state: &RunState| state.code();
+            pairs
+                .iter()
+                .map(|(state, shard)| {
+                    format!("FROM {table} WHERE state = {} AND shard = {shard} AND {conditions}", code(state))
+                })
+                .collect()
+        }
+        Path::Time => vec![format!("FROM run WHERE {conditions}")],
+    }
+}
+
+pub(crate) async fn list_runs<D: Database>(
+    db: &mut D,
+    filter: Arc<RunFilter>,
+    before: Option<RunKey>,
+    limit: usize,
+) -> Result<Vec<Run>, StoreError> {
+    let Some(search) = search(db, &filter).await? else { return Ok(Vec::new()) };
+    // The first comparison bounds the range; the others only break ties.
+    let earlier = before.map_or(String::new(), |key| {
+        let (fire_time, job, ordinal) = (key.fire_time.as_millis(), key.job, key.ordinal);
+        format!(
+            "AND fire_time <= {fire_time}
+             AND (fire_time < {fire_time} OR job < {job} OR (job = {job} AND ordinal < {ordinal}))"
+        )
+    });
+    let limit = limit.min(MAX_PAGE);
+    let select = RUN.replace("FROM run", "");
+    let mut runs = Vec::new();
+    for range in ranges_of::<D>(&search) {
+        let sql = format!(
+            "{select} {range} {earlier} ORDER BY fire_time DESC, job DESC, ordinal DESC LIMIT {limit}"
+        );
+        let rows = db.query(&sql, Vec::new()).await?;
+        runs.extend(read_runs(db, rows).await?);
+    }
+    runs.sort_by_key(|run| std::cmp::Reverse(run.key));
+    runs.truncate(limit);
+    Ok(runs)
+}
+
+/// The largest page, as the trait promises.
+const MAX_PAGE: usize = 1_000;
+
+/// Reads at most `cap` index entries of each range.
+pub(crate) async fn count_runs<D: Database>(
+    db: &mut D,
+    filter: Arc<RunFilter>,
+    cap: usize,
+) -> Result<usize, StoreError> {
+    let Some(search) = search(db, &filter).await? else { return Ok(0) };
+    let mut count = 0;
+    for range in ranges_of::<D>(&search) {
+        let room = cap.saturating_sub(count);
+        if room == 0 {
+            break;
+        }
+        let sql = format!("SELECT COUNT(*) FROM (SELECT 1 AS one {range} LIMIT {room}) AS matching");
+        if let Some(mut row) = db.query_one(&sql, Vec::new()).await? {
+            count += row.take::<usize>()?;
+        }
+    }
+    Ok(count.min(cap))
+}
+
+/// Along `run_of_job`, backwards past the open runs.
+pub(crate) async fn last_final<D: Database>(db: &mut D, job: JobId) -> Result<Option<Timestamp>, StoreError> {
+    let sql = format!(
+        "SELECT COALESCE(finished_at, due_at) FROM {}
+         WHERE job = ? AND state NOT IN (?, ?) ORDER BY fire_time DESC, ordinal DESC LIMIT 1",
+        D::indexed("run", "run_of_job")
+    );
+    match db.query_one(&sql, values![job, RunState::Planned, RunState::Running]).await? {
+        Some(mut row) => row.take().map(Some),
+        None => Ok(None),
+    }
+}
+
+/// What belongs to a run and goes with it.
+const PARTS_OF_RUNS: [&str; 7] = [
+    "run_attempt",
+    "map_run",
+    "subtask_batch",
+    "subtask_chunk",
+    "subtask_output",
+    "subtask_failure",
+    "log_chunk",
+];
+
+/// From the beginning of the primary key. Trigger requests go a day after their runs could, so that a key is honoured for 24 hours at
+/// least; along `trigger_request_age`.
+pub(crate) async fn drop_runs_before<D: Database>(
+    db: &mut D,
+    before: Timestamp,
+    limit: usize,
+) -> Result<usize, StoreError> {
+    let rows = db
+        .query(
+            "SELECT fire_time, job, ordinal FROM run
+             WHERE fire_time < ? AND state NOT IN (?, ?)
+             ORDER BY fire_time, job, ordinal LIMIT ?",
+            values![before, RunState::Planned, RunState::Running, limit],
+        )
+        .await?;
+    let mut keys = Vec::with_capacity(rows.len());
+    for mut row in rows {
+        keys.push(read_key(&mut row)?);
+    }
+    let dropped = db.delete_runs("run", &keys).await?;
+    for table in PARTS_OF_RUNS {
+        db.delete_runs(table, &keys).await?;
+    }
+    if let Some(last) = keys.last() {
+        let a_day = Span::from_millis(24 * 60 * 60 * 1_000);
+        let until = last.fire_time.min(before.saturating_sub(a_day));
+        let values: Vec<Value> = values![until];
+        db.execute("DELETE FROM trigger_request WHERE fire_time < ?", values).await?;
+    }
+    Ok(usize::try_from(dropped).unwrap_or(keys.len()))
+}

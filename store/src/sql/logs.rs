@@ -1,0 +1,94 @@
+//! The logs of runs.
+
+use std::sync::Arc;
+
+use carillon_core::ids::{AttemptNo, RunKey};
+
+use crate::StoreError;
+use crate::database::{Database, Existing, Insert};
+use crate::logs::{LogChunk, MAX_LOG_BYTES};
+use crate::sql::subtasks::{OF_ATTEMPT, attempt_values};
+use crate::value::{Value, values};
+
+const NEW_CHUNKS: Insert = Insert {
+    table: "log_chunk",
+    columns: &["fire_time", "job", "ordinal", "attempt", "chunk_no", "byte_offset", "byte_length", "body"],
+    existing: Existing::Keep,
+};
+
+pub(crate) async fn append_logs<D: Database>(db: &mut D, chunks: Arc<[LogChunk]>) -> Result<(), StoreError> {
+    let mut rows = Vec::new();
+    for chunk in chunks.iter() {
+        let bytes = chunk.text.as_bytes();
+        // The worker keeps to the limit and marks what it drops; one that does not must not fill the database.
+        if chunk.offset.saturating_add(bytes.len() as u64) > MAX_LOG_BYTES {
+            continue;
+        }
+        rows.extend(attempt_values(chunk.run, chunk.attempt));
+        rows.extend(values![
+            chunk.chunk_no,
+            chunk.offset,
+            bytes.len(),
+            lz4_flex::block::compress_prepend_size(bytes),
+        ]);
+    }
+    db.insert(&NEW_CHUNKS, rows).await?;
+    Ok(())
+}
+
+/// By primary key. Ends at a gap, which a chunk still under way may fill.
+pub(crate) async fn read_log<D: Database>(
+    db: &mut D,
+    run: RunKey,
+    attempt: AttemptNo,
+    from: u64,
+    limit: u64,
+) -> Result<(Vec<u8>, u64), StoreError> {
+    let total = db
+        .query_one(
+            &format!("SELECT MAX(byte_offset + byte_length) FROM log_chunk WHERE {OF_ATTEMPT}"),
+            attempt_values(run, attempt),
+        )
+        .await?;
+    let total: u64 = match total {
+        Some(mut row) => row.take::<Option<u64>>()?.unwrap_or(0),
+        None => 0,
+    };
+    // No log is longer, so these bounds lose nothing and fit a signed column.
+    let from = from.min(MAX_LOG_BYTES);
+    let to = from.saturating_add(limit).min(MAX_LOG_BYTES);
+    let mut range = attempt_values(run, attempt);
+    range.extend([Value::from(to), Value::from(from)]);
+    let rows = db
+        .query(
+            &format!(
+                "SELECT byte_offset, body FROM log_chunk
+                 WHERE {OF_ATTEMPT} AND byte_offset < ? AND byte_offset + byte_length > ?
+                 ORDER BY byte_offset, chunk_no"
+            ),
+            range,
+        )
+        .await?;
+    let mut log = Vec::new();
+    let mut at = from;
+    for mut row in rows {
+        let offset: u64 = row.take()?;
+        let body: Vec<u8> = row.take()?;
+        let text =
+            lz4_flex::block::decompress_size_prepended(&body).map_err(|error| StoreError::Corrupt {
+                action: db.action(),
+                detail: format!("a chunk does not decompress: {error}"),
+            })?;
+        let end = offset + text.len() as u64;
+        if offset > at || at >= to {
+            break;
+        }
+        if end > at {
+            // Both bounds are within the chunk, because offset <= at < end.
+            let until = end.min(to);
+            log.extend_from_slice(&text[(at - offset) as usize..(until - offset) as usize]);
+            at = until;
+        }
+    }
+    Ok((log, total))
+}
