@@ -150,16 +150,15 @@ CREATE TABLE IF NOT EXISTS trigger_request (
     KEY trigger_request_age (fire_time)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 
+-- A row without a header was claimed before its first checkpoint.
 CREATE TABLE IF NOT EXISTS map_run (
     fire_time BIGINT NOT NULL,
     job INT UNSIGNED NOT NULL,
     ordinal BIGINT NOT NULL,
     attempt INT UNSIGNED NOT NULL,
-    phase VARCHAR(16) NOT NULL,
-    emitted BIGINT NOT NULL,
-    done BIGINT NOT NULL,
-    failed BIGINT NOT NULL,
-    done_by_worker MEDIUMTEXT NOT NULL,
+    epoch BIGINT NOT NULL,
+    phase VARCHAR(16) NULL,
+    header MEDIUMTEXT NULL,
     PRIMARY KEY (fire_time, job, ordinal, attempt),
     KEY map_run_in_phase (phase, fire_time)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;

@@ -149,16 +149,15 @@ CREATE TABLE trigger_request (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX trigger_request_age ON trigger_request (fire_time);
 
+-- A row without a header was claimed before its first checkpoint.
 CREATE TABLE map_run (
     fire_time INTEGER NOT NULL,
     job INTEGER NOT NULL,
     ordinal INTEGER NOT NULL,
     attempt INTEGER NOT NULL,
-    phase TEXT NOT NULL,
-    emitted INTEGER NOT NULL,
-    done INTEGER NOT NULL,
-    failed INTEGER NOT NULL,
-    done_by_worker TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    phase TEXT NULL,
+    header TEXT NULL,
     PRIMARY KEY (fire_time, job, ordinal, attempt)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX map_run_in_phase ON map_run (phase, fire_time);

@@ -63,3 +63,19 @@ pub struct MigrationReport {
     /// The newest migration in force.
     pub version: u32,
 }
+
+/// Opens the store that a URL names: `mysql://user:password@host:port/database` or `sqlite:path/to/file.db`. Does not migrate.
+/// [`StoreError::Corrupt`] for a URL that is neither.
+pub async fn open(url: &str) -> Result<SharedStore, StoreError> {
+    if let Some(path) = url.strip_prefix("sqlite:").filter(|path| !path.is_empty()) {
+        return Ok(Arc::new(sqlite::SqliteStore::open(sqlite::SqliteConfig::file(path)).await?));
+    }
+    // The URL may hold a password, so only its scheme is told.
+    let scheme = url.split_once(':').map_or("nothing", |(scheme, _)| scheme);
+    Err(StoreError::Corrupt {
+        action: "open the store",
+        detail: format!(
+            "its URL begins with {scheme:?}: expected mysql://user:password@host:port/database or sqlite:path"
+        ),
+    })
+}

@@ -52,7 +52,8 @@ pub trait RunStore {
 
     /// Applies steps in one transaction, each only where it advances the run: the row's attempt must equal the step's (for
     /// [`Step::LateNews`]: must be larger) and the transition be legal by [`RunState::can_become`] or
-    /// [`RunState::can_be_corrected_to`] (for [`Step::Reopen`]: the row must be a dead letter). Steps of one run are applied in order. Returns for each whether it changed the row.
+    /// [`RunState::can_be_corrected_to`] (for [`Step::Reopen`]: the row must be a dead letter). Steps of one run are applied in order. Returns for each whether it changed
+    /// the row.
     /// Safe to repeat.
     async fn advance(&self, steps: &[Advance]) -> Result<Vec<bool>, StoreError>;
 

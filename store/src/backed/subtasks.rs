@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use carillon_core::ids::{AttemptNo, RunKey};
+use carillon_core::ids::{AttemptNo, Epoch, RunKey};
 use carillon_core::parallel::{MapChunk, MapHeader, MapPhase};
 
 use crate::StoreError;
@@ -40,6 +40,15 @@ impl<B: Backend> SubtaskStore for B {
     async fn split_progress(&self, run: RunKey, attempt: AttemptNo) -> Result<(u32, u64), StoreError> {
         self.read("read the split's progress", move |db| Box::pin(subtasks::split_progress(db, run, attempt)))
             .await
+    }
+
+    async fn claim_map(
+        &self,
+        run: RunKey,
+        attempt: AttemptNo,
+        epoch: Epoch,
+    ) -> Result<Option<MapHeader>, StoreError> {
+        self.write("claim the map", move |db| Box::pin(maps::claim_map(db, run, attempt, epoch))).await
     }
 
     async fn checkpoint(&self, checkpoint: &MapCheckpoint) -> Result<(), StoreError> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use carillon_core::ids::{AttemptNo, RunKey};
+use carillon_core::ids::{AttemptNo, Incarnation, PlanNo, RunKey};
 use carillon_core::run::{Attempt, MAX_RESULT_BYTES, Reason, ReasonCode, RunState};
 use carillon_core::time::Timestamp;
 
@@ -35,7 +35,7 @@ pub(crate) async fn advance<D: Database>(db: &mut D, steps: Arc<[Advance]>) -> R
                 let changed = life.attempt == *attempt && take_step(life, step)?;
                 if changed {
                     changed_keys.insert(*key);
-                    if let Step::Retry { ended: attempt, .. } = step {
+                    if let Step::Retry { ended: attempt, .. } | Step::Reopen { ended: attempt, .. } = step {
                         ended.insert((*key, attempt.attempt), attempt.clone());
                     }
                 }
@@ -108,19 +108,37 @@ fn take_step(life: &mut Life, step: &Step) -> Result<bool, StoreError> {
             if !open || ended.attempt != life.attempt || *plan_no <= life.plan_no {
                 return Ok(false);
             }
-            life.state = RunState::Planned;
-            life.attempt = life.attempt.next();
-            life.due_at = *due_at;
-            life.start_by = *start_by;
-            life.worker = *worker;
-            life.plan_no = *plan_no;
-            life.started_at = None;
-            life.finished_at = None;
-            set_texts(life, None, None);
+            begin_attempt(life, *due_at, *start_by, *worker, *plan_no);
+        }
+        Step::Reopen { ended, due_at, start_by, worker, plan_no } => {
+            let dead = life.state.is_dead_letter();
+            if !dead || ended.attempt != life.attempt || *plan_no <= life.plan_no {
+                return Ok(false);
+            }
+            begin_attempt(life, *due_at, *start_by, *worker, *plan_no);
         }
         Step::LateNews { .. } => return Ok(false),
     }
     Ok(true)
+}
+
+/// Plans the run again, for its next attempt.
+fn begin_attempt(
+    life: &mut Life,
+    due_at: Timestamp,
+    start_by: Timestamp,
+    worker: Option<Incarnation>,
+    plan_no: PlanNo,
+) {
+    life.state = RunState::Planned;
+    life.attempt = life.attempt.next();
+    life.due_at = due_at;
+    life.start_by = start_by;
+    life.worker = worker;
+    life.plan_no = plan_no;
+    life.started_at = None;
+    life.finished_at = None;
+    set_texts(life, None, None);
 }
 
 fn may_become(life: &Life, next: RunState) -> bool {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use carillon_core::ids::{AttemptNo, RunKey};
+use carillon_core::ids::{AttemptNo, Epoch, RunKey};
 use carillon_core::parallel::{MAX_OUTPUT_BYTES, MapChunk, MapHeader, MapPhase};
 
 use crate::StoreError;
@@ -10,25 +10,12 @@ use crate::database::{Database, Existing, Insert};
 use crate::sql::run_rows::read_key;
 use crate::sql::subtasks::{OF_ATTEMPT, attempt_values};
 use crate::subtasks::MapCheckpoint;
-use crate::value::{Json, json, values};
+use crate::value::{Json, Value, json, values};
 
-const HEADER: Insert = Insert {
+const CLAIMED: Insert = Insert {
     table: "map_run",
-    columns: &[
-        "fire_time",
-        "job",
-        "ordinal",
-        "attempt",
-        "phase",
-        "emitted",
-        "done",
-        "failed",
-        "done_by_worker",
-    ],
-    existing: Existing::Replace {
-        key: &["fire_time", "job", "ordinal", "attempt"],
-        columns: &["phase", "emitted", "done", "failed", "done_by_worker"],
-    },
+    columns: &["fire_time", "job", "ordinal", "attempt", "epoch"],
+    existing: Existing::Keep,
 };
 
 const CHUNKS: Insert = Insert {
@@ -63,22 +50,57 @@ const FAILURES: Insert = Insert {
     existing: Existing::Keep,
 };
 
+/// Locks the map's row for `epoch`, making it where there is none; refuses where a larger one has it. By primary key.
+async fn fence<D: Database>(
+    db: &mut D,
+    run: RunKey,
+    attempt: AttemptNo,
+    epoch: Epoch,
+) -> Result<(), StoreError> {
+    let mut row = attempt_values(run, attempt);
+    row.push(Value::from(epoch));
+    db.insert(&CLAIMED, row).await?;
+    let sql = format!("SELECT epoch FROM map_run WHERE {OF_ATTEMPT} {}", D::FOR_UPDATE);
+    let holder = match db.query_one(&sql, attempt_values(run, attempt)).await? {
+        Some(mut row) => row.take()?,
+        None => epoch,
+    };
+    if holder > epoch {
+        return Err(StoreError::Conflict {
+            what: "the map of run",
+            id: run.to_string(),
+            conflict: format!("belongs to epoch {holder}, not to {epoch}"),
+        });
+    }
+    Ok(())
+}
+
+/// By primary key.
+pub(crate) async fn claim_map<D: Database>(
+    db: &mut D,
+    run: RunKey,
+    attempt: AttemptNo,
+    epoch: Epoch,
+) -> Result<Option<MapHeader>, StoreError> {
+    fence(db, run, attempt, epoch).await?;
+    let mut row = values![epoch];
+    row.extend(attempt_values(run, attempt));
+    db.execute(&format!("UPDATE map_run SET epoch = ? WHERE {OF_ATTEMPT}"), row).await?;
+    map_header(db, run, attempt).await
+}
+
 /// By primary key in each table.
 pub(crate) async fn checkpoint<D: Database>(
     db: &mut D,
     checkpoint: Arc<MapCheckpoint>,
 ) -> Result<(), StoreError> {
+    fence(db, checkpoint.run, checkpoint.attempt, checkpoint.epoch).await?;
     let attempt = || attempt_values(checkpoint.run, checkpoint.attempt);
     let header = &checkpoint.header;
-    let mut row = attempt();
-    row.extend(values![
-        header.phase.as_str(),
-        header.emitted,
-        header.done,
-        header.failed,
-        json(&header.done_by_worker),
-    ]);
-    db.insert(&HEADER, row).await?;
+    let mut row = values![checkpoint.epoch, header.phase.as_str(), json(header)];
+    row.extend(attempt());
+    db.execute(&format!("UPDATE map_run SET epoch = ?, phase = ?, header = ? WHERE {OF_ATTEMPT}"), row)
+        .await?;
 
     let mut rows = Vec::new();
     for chunk in &checkpoint.chunks {
@@ -95,7 +117,7 @@ pub(crate) async fn checkpoint<D: Database>(
                 limit: MAX_OUTPUT_BYTES as u64,
             });
         }
-        rows.extend(attempt());
+        rows.extend(attempt_values(checkpoint.run, checkpoint.data_attempt));
         rows.extend(values![*index, output.as_slice()]);
     }
     db.insert(&OUTPUTS, rows).await?;
@@ -123,30 +145,12 @@ pub(crate) async fn map_header<D: Database>(
     attempt: AttemptNo,
 ) -> Result<Option<MapHeader>, StoreError> {
     let found = db
-        .query_one(
-            &format!("SELECT phase, emitted, done, failed, done_by_worker FROM map_run WHERE {OF_ATTEMPT}"),
-            attempt_values(run, attempt),
-        )
+        .query_one(&format!("SELECT header FROM map_run WHERE {OF_ATTEMPT}"), attempt_values(run, attempt))
         .await?;
-    let Some(mut row) = found else { return Ok(None) };
-    let phase: String = row.take()?;
-    Ok(Some(MapHeader {
-        phase: phase_of(db.action(), &phase)?,
-        emitted: row.take()?,
-        done: row.take()?,
-        failed: row.take()?,
-        done_by_worker: row.take::<Json<_>>()?.0,
-    }))
-}
-
-fn phase_of(action: &'static str, word: &str) -> Result<MapPhase, StoreError> {
-    [MapPhase::Splitting, MapPhase::Processing, MapPhase::Reducing, MapPhase::Ended]
-        .into_iter()
-        .find(|phase| phase.as_str() == word)
-        .ok_or_else(|| StoreError::Corrupt {
-            action,
-            detail: format!("{word:?} is no phase this version knows"),
-        })
+    match found {
+        Some(mut row) => Ok(row.take::<Option<Json<_>>>()?.map(|header| header.0)),
+        None => Ok(None),
+    }
 }
 
 /// By primary key.
