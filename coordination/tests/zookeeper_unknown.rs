@@ -291,7 +291,10 @@ async fn a_predecessor_that_crashed_is_waited_out() {
     let waited = crashed.elapsed();
     // The ensemble looks for dead sessions once per tick (0.5 s).
     assert!(waited < scene.root.session_timeout() + Duration::from_secs(2), "it took {waited:?}");
-    assert!(scene.two.members().await.unwrap().contains(&reborn));
+    eventually("two sees the successor", || async {
+        scene.two.members().await.is_ok_and(|members| members.contains(&reborn))
+    })
+    .await;
     assert!(successor.try_lock(&scene.lock, LockData::default()).await.unwrap().is_acquired());
 }
 
