@@ -1,0 +1,464 @@
+//! Writing: each kind of operation with its retries, and with its reading back where an outcome is unknown.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use carillon_core::change::{Advance, Move, Slice, Step, TriggeredRun};
+use carillon_core::ids::{AttemptNo, Incarnation, RunKey, ServerId};
+use carillon_core::run::{Run, RunState};
+use carillon_proto::v1::{ReportAck, ServerMessage, server_message::Message};
+use carillon_store::runs::SliceOutcome;
+use carillon_store::{SharedStore, StoreError};
+use tokio::time::Instant;
+
+use super::batch::{Batch, Kind, Stage};
+use super::{CommitterParts, Done, DoneKind, Operation, SliceFate, Work};
+use crate::metrics::Metrics;
+use crate::switchboard::Switchboard;
+
+/// The first wait after a failure; it doubles.
+const FIRST_WAIT: Duration = Duration::from_millis(20);
+
+/// The longest wait: how soon after its return a database is used again.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// How often a lasting failure is logged.
+const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// Rows of one transaction of steps, moves or inserts.
+const TRANSACTION_ROWS: usize = 4_000;
+
+/// Writes the stages of one lane, one after the other.
+pub(super) struct Writer {
+    me: ServerId,
+    store: SharedStore,
+    switchboard: Arc<Switchboard>,
+    metrics: Metrics,
+}
+
+/// The wait between tries of one write, and whether an earlier one may have taken effect.
+struct Tries {
+    wait: Duration,
+    logged: Option<Instant>,
+    /// An earlier try has an unknown outcome.
+    doubtful: bool,
+}
+
+impl Tries {
+    fn new() -> Self {
+        Self { wait: FIRST_WAIT, logged: None, doubtful: false }
+    }
+}
+
+impl Writer {
+    pub(super) fn new(parts: &CommitterParts) -> Self {
+        Self {
+            me: parts.me.clone(),
+            store: parts.store.clone(),
+            switchboard: parts.switchboard.clone(),
+            metrics: parts.metrics.clone(),
+        }
+    }
+
+    pub(super) async fn write(&mut self, batch: Batch) {
+        for Stage { kind, work } in batch.into_stages() {
+            match kind {
+                Kind::Slice => self.slices(work).await,
+                Kind::Insert => self.inserts(work).await,
+                Kind::Trigger => self.triggers(work).await,
+                Kind::Advance => self.advances(work).await,
+                Kind::Move => self.moves(work).await,
+            }
+        }
+    }
+
+    /// After a failure that may pass: waits. False for one that will not pass by itself.
+    async fn may_pass(&self, tries: &mut Tries, what: &'static str, error: &StoreError) -> bool {
+        self.metrics.store_failures.inc();
+        if !error.is_retryable() {
+            return false;
+        }
+        tries.doubtful |= error.is_unknown();
+        if tries.logged.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
+            tries.logged = Some(Instant::now());
+            tracing::warn!(what, error = %crate::chain(error), "the store does not take what is written; it is tried again until it does");
+        }
+        tokio::time::sleep(tries.wait).await;
+        tries.wait = (tries.wait * 2).min(LONGEST_WAIT);
+        true
+    }
+
+    fn succeeded(&self, tries: &Tries, what: &'static str, since: Instant, rows: usize) {
+        self.metrics.query(what, since.elapsed(), rows);
+        if tries.logged.is_some() {
+            tracing::info!(what, "the store takes what is written again");
+        }
+    }
+
+    async fn slices(&self, work: Vec<Work>) {
+        let mut waiting = Vec::with_capacity(work.len());
+        let mut slices = Vec::with_capacity(work.len());
+        for Work { operation, done, .. } in work {
+            let rows = operation.rows();
+            if let Operation::Slice(slice) = operation {
+                slices.push(slice);
+                waiting.push((rows, done));
+            }
+        }
+        let fates = self.commit(&slices).await;
+        for (((rows, done), slice), fate) in waiting.into_iter().zip(slices).zip(fates) {
+            let kind = DoneKind::Slice { epoch: slice.epoch, fate };
+            let _ = done.send(Done { rows, kind });
+        }
+    }
+
+    /// Commits slices. A slice whose outcome is unknown is committed again until the answer is definite: the compare-and-set lets it take
+    /// effect once, and the rows are the same whichever try did it.
+    async fn commit(&self, slices: &[Slice]) -> Vec<SliceFate> {
+        let mut tries = Tries::new();
+        let outcomes = loop {
+            let since = Instant::now();
+            match self.store.commit_slices(slices).await {
+                Ok(outcomes) => {
+                    let rows = slices.iter().map(|slice| slice.runs.len()).sum();
+                    self.succeeded(&tries, "commit_slices", since, rows);
+                    break outcomes;
+                }
+                Err(error) => {
+                    if !self.may_pass(&mut tries, "commit_slices", &error).await {
+                        if slices.len() == 1 {
+                            tracing::error!(shard = %slices[0].shard, error = %crate::chain(&error), "the store refuses a slice of the plan");
+                            tokio::time::sleep(LONGEST_WAIT).await;
+                            return vec![SliceFate::Changed];
+                        }
+                        // One of them is refused: each is tried alone, so that the others are not held up.
+                        let mut fates = Vec::with_capacity(slices.len());
+                        for slice in slices {
+                            fates.extend(Box::pin(self.commit(std::slice::from_ref(slice))).await);
+                        }
+                        return fates;
+                    }
+                }
+            }
+        };
+        let mut fates = Vec::with_capacity(slices.len());
+        for (slice, outcome) in slices.iter().zip(outcomes) {
+            fates.push(match outcome {
+                SliceOutcome::Committed => committed(slice),
+                SliceOutcome::Fenced => self.read_back(slice, tries.doubtful).await,
+            });
+        }
+        fates
+    }
+
+    /// What stands in the way of a slice.
+    async fn read_back(&self, slice: &Slice, doubtful: bool) -> SliceFate {
+        let mut tries = Tries::new();
+        loop {
+            match self.store.shard(slice.shard).await {
+                Ok(Some(row)) if row.epoch != slice.epoch || row.owner.as_ref() != Some(&self.me) => {
+                    return SliceFate::Lost;
+                }
+                // Under this epoch only this server moves the watermark, and it had but this slice to move it by.
+                Ok(Some(row)) if doubtful && row.planned_until == slice.to => return committed(slice),
+                Ok(Some(_)) => return SliceFate::Changed,
+                Ok(None) => return SliceFate::Lost,
+                Err(error) => {
+                    if !self.may_pass(&mut tries, "shard", &error).await {
+                        return SliceFate::Changed;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn inserts(&self, work: Vec<Work>) {
+        let mut waiting = Vec::with_capacity(work.len());
+        let mut runs = Vec::new();
+        for Work { operation, done, .. } in work {
+            let rows = operation.rows();
+            if let Operation::Insert(mut more) = operation {
+                waiting.push((rows, more.len(), done));
+                runs.append(&mut more);
+            }
+        }
+        let mut new = Vec::with_capacity(runs.len());
+        for chunk in runs.chunks(TRANSACTION_ROWS) {
+            new.extend(self.insert(chunk).await);
+        }
+        let mut inserted = runs.into_iter().zip(new);
+        for (rows, count, done) in waiting {
+            let news = inserted.by_ref().take(count).filter_map(|(run, new)| new.then_some(run)).collect();
+            let _ = done.send(Done { rows, kind: DoneKind::Inserted(news) });
+        }
+    }
+
+    async fn insert(&self, runs: &[Run]) -> Vec<bool> {
+        let mut tries = Tries::new();
+        loop {
+            let since = Instant::now();
+            match self.store.insert_runs(runs).await {
+                Ok(mut new) => {
+                    self.succeeded(&tries, "insert_runs", since, runs.len());
+                    if tries.doubtful {
+                        self.read_back_inserts(runs, &mut new).await;
+                    }
+                    return new;
+                }
+                Err(error) => {
+                    if !self.may_pass(&mut tries, "insert_runs", &error).await {
+                        tracing::error!(runs = runs.len(), error = %crate::chain(&error), "the store refuses runs");
+                        return vec![false; runs.len()];
+                    }
+                }
+            }
+        }
+    }
+
+    /// A run that an earlier try inserted reads as old now: one that nothing has happened to yet counts as new, and the engine passes over
+    /// runs that it has.
+    async fn read_back_inserts(&self, runs: &[Run], new: &mut [bool]) {
+        for (run, new) in runs.iter().zip(new) {
+            if !*new && let Some(row) = self.run(run.key).await {
+                *new = row.state == RunState::Planned
+                    && row.attempt == run.attempt
+                    && row.plan_no == run.plan_no;
+            }
+        }
+    }
+
+    async fn triggers(&self, work: Vec<Work>) {
+        let mut waiting = Vec::with_capacity(work.len());
+        let mut runs = Vec::with_capacity(work.len());
+        for Work { operation, done, .. } in work {
+            if let Operation::Trigger(triggered) = operation {
+                waiting.push(done);
+                runs.push(*triggered);
+            }
+        }
+        let answers = self.insert_triggered(&runs).await;
+        for ((done, triggered), answer) in waiting.into_iter().zip(runs).zip(answers) {
+            let TriggeredRun { run, idempotency_key } = triggered;
+            let job = run.key.job;
+            let outcome = answer.map(|(key, new)| (key, new.then(|| Box::new(run))));
+            let _ = done.send(Done { rows: 1, kind: DoneKind::Triggered { job, idempotency_key, outcome } });
+        }
+    }
+
+    /// None for a request that the store refuses for good.
+    async fn insert_triggered(&self, runs: &[TriggeredRun]) -> Vec<Option<(RunKey, bool)>> {
+        let mut tries = Tries::new();
+        loop {
+            let since = Instant::now();
+            match self.store.insert_triggered(runs).await {
+                Ok(answers) => {
+                    self.succeeded(&tries, "insert_triggered", since, runs.len());
+                    // As for inserts: a key of ours that exists after a doubtful try was made by it.
+                    let ours = |(run, (key, new)): (&TriggeredRun, (RunKey, bool))| {
+                        Some((key, new || (tries.doubtful && key == run.run.key)))
+                    };
+                    return runs.iter().zip(answers).map(ours).collect();
+                }
+                Err(error) => {
+                    if !self.may_pass(&mut tries, "insert_triggered", &error).await {
+                        let [run] = runs else {
+                            let (one, two) = runs.split_at(runs.len() / 2);
+                            let mut answers = Box::pin(self.insert_triggered(one)).await;
+                            answers.extend(Box::pin(self.insert_triggered(two)).await);
+                            return answers;
+                        };
+                        tracing::error!(run = %run.run.key, job = %run.run.key.job, error = %crate::chain(&error), "the store refuses a triggered run");
+                        return vec![None];
+                    }
+                }
+            }
+        }
+    }
+
+    async fn advances(&self, work: Vec<Work>) {
+        let mut steps: Vec<Advance> = Vec::new();
+        // Where the next attempts are among the steps.
+        let mut planned: Vec<(usize, usize)> = Vec::new();
+        let ended = ended_in(&work);
+        let mut waiting = Vec::with_capacity(work.len());
+        let mut acks: HashMap<Incarnation, Vec<u64>> = HashMap::new();
+        for (index, Work { operation, done, .. }) in work.into_iter().enumerate() {
+            let rows = operation.rows();
+            let more_acks = match operation {
+                Operation::Advance { steps: more, acks } => {
+                    // A start whose end is in the same batch tells the store nothing that the end does not.
+                    let needed = |step: &Advance| {
+                        !matches!(step.step, Step::Started { .. })
+                            || !ended.contains(&(step.key, step.attempt))
+                    };
+                    steps.extend(more.into_iter().filter(needed));
+                    acks
+                }
+                Operation::NextAttempt { advance, acks } => {
+                    planned.push((index, steps.len()));
+                    steps.push(*advance);
+                    acks
+                }
+                _ => Vec::new(),
+            };
+            for (worker, seq) in more_acks {
+                acks.entry(worker).or_default().push(seq);
+            }
+            waiting.push((rows, done));
+        }
+        let mut applied = Vec::with_capacity(steps.len());
+        for chunk in steps.chunks(TRANSACTION_ROWS) {
+            applied.extend(self.advance(chunk).await);
+        }
+        for (worker, seqs) in acks {
+            let ack = Message::ReportAck(ReportAck { seqs });
+            self.switchboard.send(worker, ServerMessage { message: Some(ack) });
+        }
+        let mut planned = planned.into_iter().peekable();
+        for (index, (rows, done)) in waiting.into_iter().enumerate() {
+            let kind = match planned.next_if(|(work, _)| *work == index) {
+                Some((_, step)) => {
+                    let advance = &steps[step];
+                    let (key, attempt) = (advance.key, advance.attempt.next());
+                    DoneKind::NextAttempt { key, attempt, applied: applied[step] }
+                }
+                None => DoneKind::Advanced,
+            };
+            let _ = done.send(Done { rows, kind });
+        }
+    }
+
+    async fn advance(&self, steps: &[Advance]) -> Vec<bool> {
+        let mut tries = Tries::new();
+        loop {
+            let since = Instant::now();
+            match self.store.advance(steps).await {
+                Ok(mut applied) => {
+                    self.succeeded(&tries, "advance", since, steps.len());
+                    if tries.doubtful {
+                        self.read_back_attempts(steps, &mut applied).await;
+                    }
+                    return applied;
+                }
+                Err(error) => {
+                    if !self.may_pass(&mut tries, "advance", &error).await {
+                        let [step] = steps else {
+                            // One of them is refused: halves find it, and the others are not held up.
+                            let (one, two) = steps.split_at(steps.len() / 2);
+                            let mut applied = Box::pin(self.advance(one)).await;
+                            applied.extend(Box::pin(self.advance(two)).await);
+                            return applied;
+                        };
+                        tracing::error!(run = %step.key, attempt = %step.attempt, error = %crate::chain(&error), "the store refuses a step of a run");
+                        return vec![false];
+                    }
+                }
+            }
+        }
+    }
+
+    /// A next attempt that an earlier try planned reads as not applied now; the row tells.
+    async fn read_back_attempts(&self, steps: &[Advance], applied: &mut [bool]) {
+        for (step, applied) in steps.iter().zip(applied) {
+            let (Step::Retry { plan_no, worker, .. } | Step::Reopen { plan_no, worker, .. }) = &step.step
+            else {
+                continue;
+            };
+            if !*applied && let Some(row) = self.run(step.key).await {
+                *applied = row.attempt == step.attempt.next()
+                    && row.plan_no == *plan_no
+                    && row.worker == *worker
+                    && row.state == RunState::Planned;
+            }
+        }
+    }
+
+    async fn moves(&self, work: Vec<Work>) {
+        let mut waiting = Vec::with_capacity(work.len());
+        let mut moves = Vec::new();
+        for Work { operation, done, .. } in work {
+            let rows = operation.rows();
+            if let Operation::Move(mut more) = operation {
+                waiting.push((rows, more.len(), done));
+                moves.append(&mut more);
+            }
+        }
+        let mut moved = Vec::with_capacity(moves.len());
+        for chunk in moves.chunks(TRANSACTION_ROWS) {
+            moved.extend(self.move_runs(chunk).await);
+        }
+        let mut outcomes = moves.into_iter().zip(moved);
+        for (rows, count, done) in waiting {
+            let _ = done.send(Done { rows, kind: DoneKind::Moved(outcomes.by_ref().take(count).collect()) });
+        }
+    }
+
+    async fn move_runs(&self, moves: &[Move]) -> Vec<bool> {
+        let mut tries = Tries::new();
+        loop {
+            let since = Instant::now();
+            match self.store.move_runs(moves).await {
+                Ok(mut moved) => {
+                    self.succeeded(&tries, "move_runs", since, moves.len());
+                    if tries.doubtful {
+                        self.read_back_moves(moves, &mut moved).await;
+                    }
+                    return moved;
+                }
+                Err(error) => {
+                    if !self.may_pass(&mut tries, "move_runs", &error).await {
+                        tracing::error!(runs = moves.len(), error = %crate::chain(&error), "the store refuses moves of runs");
+                        return vec![false; moves.len()];
+                    }
+                }
+            }
+        }
+    }
+
+    async fn read_back_moves(&self, moves: &[Move], moved: &mut [bool]) {
+        for (wanted, moved) in moves.iter().zip(moved) {
+            if !*moved && let Some(row) = self.run(wanted.key).await {
+                *moved = row.attempt == wanted.attempt
+                    && row.plan_no == wanted.seen.next()
+                    && row.worker == Some(wanted.to)
+                    && row.state == RunState::Planned;
+            }
+        }
+    }
+
+    async fn run(&self, key: RunKey) -> Option<Run> {
+        let mut tries = Tries::new();
+        loop {
+            match self.store.run(key).await {
+                Ok(row) => return row,
+                Err(error) => {
+                    if !self.may_pass(&mut tries, "run", &error).await {
+                        tracing::error!(run = %key, error = %crate::chain(&error), "the store cannot read a run");
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn committed(slice: &Slice) -> SliceFate {
+    let skipped = slice.runs.iter().filter(|run| run.state == RunState::Skipped).count() as u64;
+    SliceFate::Committed { to: slice.to, skipped }
+}
+
+/// Attempts that end in this batch, with their start told by the end.
+fn ended_in(work: &[Work]) -> HashSet<(RunKey, AttemptNo)> {
+    let steps = work.iter().flat_map(|work| match &work.operation {
+        Operation::Advance { steps, .. } => steps.as_slice(),
+        Operation::NextAttempt { advance, .. } => std::slice::from_ref(&**advance),
+        _ => &[],
+    });
+    let tells_start = |step: &Step| match step {
+        Step::Final { started_at, .. } => started_at.is_some(),
+        Step::Retry { ended, .. } => ended.started_at.is_some(),
+        Step::Started { .. } | Step::Reopen { .. } | Step::LateNews { .. } => false,
+    };
+    steps.filter(|step| tells_start(&step.step)).map(|step| (step.key, step.attempt)).collect()
+}

@@ -1,0 +1,436 @@
+//! Ownership: which shards this server holds and which of them it owns.
+//!
+//! A reconciler without input: woken by a hint, by its period, or by a request to drain, it reads the shards, the members and the locks,
+//! and does the same thing every time. The trigger lock says who should act first; the claim in the store says who may
+//! (trigger-protocol: "Trigger lock"). So a lost lock changes nothing until another server has claimed the shard.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use carillon_coordination::{
+    Coordination, Hint, LockData, LockHolder, LockKey, LockOutcome, Member, MemberKind,
+};
+use carillon_core::ids::{Epoch, ServerId, ShardId};
+use carillon_core::placement;
+use carillon_store::shards::ShardRow;
+use futures::StreamExt as _;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::committer::Committer;
+use crate::shard_loop::{Request, ShardHandle, ShardLoop, Shell};
+
+/// How often the reconciler looks without a hint.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// How often it looks while shards are being handed over.
+const HAND_OVER_PERIOD: Duration = Duration::from_millis(50);
+
+/// How long hints are gathered: a server that dies releases many locks at once.
+const GATHER: Duration = Duration::from_millis(5);
+
+/// How much longer each later holder waits before it takes a free lock, so that the preferred owner usually has it.
+const AFTER_YOU: Duration = Duration::from_millis(150);
+
+/// The longest such wait, so that a shard is not without an owner for long whoever is missing.
+const LONGEST_AFTER_YOU: Duration = Duration::from_millis(300);
+
+/// Shards claimed side by side: enough that a thousand take a second or two, few enough to leave the database alone.
+const CLAIMS_AT_ONCE: usize = 16;
+
+/// Shards handed over side by side: each is a load of its jobs at the taker.
+const HAND_OVERS_AT_ONCE: usize = 8;
+
+/// How long a server that stops waits for others to take its shards.
+const STEP_DOWN_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often the member's load is written when it has changed.
+const LOAD_EVERY: Duration = Duration::from_secs(5);
+
+/// What the rest of the server may ask of the reconciler.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ownership {
+    draining: Arc<AtomicBool>,
+    kick: Arc<Notify>,
+}
+
+impl Ownership {
+    /// Hands over every shard and takes no new ones.
+    pub(crate) fn drain(&self) {
+        if !self.draining.swap(true, Ordering::Relaxed) {
+            tracing::info!("the server drains: it hands its shards over and takes no new ones");
+        }
+        self.kick.notify_one();
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+}
+
+/// The reconciler.
+pub(crate) struct Reconciler {
+    shell: Shell,
+    cluster: u32,
+    server_group: u32,
+    coordination: Arc<dyn Coordination>,
+    committer: Committer,
+    ownership: Ownership,
+    member: Member,
+    member_written: Option<Instant>,
+    /// The members as last read: without the coordinator they are the best there is.
+    members: Vec<Member>,
+    held: BTreeMap<ShardId, Held>,
+    loops: JoinSet<ShardId>,
+}
+
+/// A shard with a loop here.
+struct Held {
+    handle: ShardHandle,
+    stop: CancellationToken,
+    key: LockKey,
+    /// The epoch that this process claimed.
+    claimed: Option<Epoch>,
+    free_since: Option<Instant>,
+    /// The lock was released for others to take.
+    yielded: bool,
+}
+
+impl Reconciler {
+    pub(crate) fn new(
+        shell: Shell,
+        coordination: Arc<dyn Coordination>,
+        committer: Committer,
+        ownership: Ownership,
+        member: Member,
+    ) -> Self {
+        Self {
+            shell,
+            cluster: member.cluster,
+            server_group: member.server_group,
+            coordination,
+            committer,
+            ownership,
+            member,
+            member_written: None,
+            members: Vec::new(),
+            held: BTreeMap::new(),
+            loops: JoinSet::new(),
+        }
+    }
+
+    /// The loop "ownership"; at its end every shard is let go, to others where there are others.
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        let mut hints = self.coordination.hints();
+        loop {
+            let next = self.reconcile().await;
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = tokio::time::sleep(next) => {}
+                () = self.ownership.kick.notified() => {}
+                () = wake(&mut hints) => tokio::time::sleep(GATHER).await,
+            }
+        }
+        self.step_down().await;
+    }
+
+    /// Looks once, and does what is to be done. Returns when to look again at the latest.
+    async fn reconcile(&mut self) -> Duration {
+        while self.loops.try_join_next().is_some() {}
+        if let Ok(members) = self.coordination.members().await {
+            self.members = members;
+        }
+        self.write_member().await;
+        let rows = match self.shell.store.shards_of(self.cluster, self.server_group).await {
+            Ok(rows) => rows,
+            Err(error) => {
+                // Whoever owns a shard goes on, and nobody takes one.
+                tracing::warn!(error = %crate::chain(&error), "could not read the shards");
+                self.shell.metrics.store_failures.inc();
+                return PERIOD;
+            }
+        };
+        let draining = self.ownership.is_draining();
+        let live = self.live_servers();
+        self.forget_deleted(&rows);
+        let mut contenders = Vec::new();
+        for row in rows {
+            if !draining && self.is_wanted(&row, &live) {
+                self.hold(row.id);
+                contenders.push(row);
+            } else if self.held.contains_key(&row.id) {
+                self.yield_shard(&row).await;
+            }
+        }
+        let later = self.contend(contenders, &live).await;
+        let handing_over = self.held.values().any(|held| held.yielded);
+        if handing_over { HAND_OVER_PERIOD } else { later.map_or(PERIOD, |later| later.min(PERIOD)) }
+    }
+
+    /// Servers of the group that take shards.
+    fn live_servers(&self) -> BTreeSet<ServerId> {
+        let ours = |member: &&Member| {
+            member.kind == MemberKind::Server
+                && member.cluster == self.cluster
+                && member.server_group == self.server_group
+                && !member.draining
+        };
+        let mut live: BTreeSet<ServerId> =
+            self.members.iter().filter(ours).filter_map(|member| member.id.as_str().parse().ok()).collect();
+        if self.ownership.is_draining() {
+            live.remove(&self.shell.me);
+        } else {
+            // Cut off from the coordinator this server still lives.
+            live.insert(self.shell.me.clone());
+        }
+        live
+    }
+
+    /// A shard is held by its holders; one whose holders are all gone by whoever is chosen among the living.
+    fn is_wanted(&self, row: &ShardRow, live: &BTreeSet<ServerId>) -> bool {
+        let me = &self.shell.me;
+        if row.holders.iter().any(|holder| live.contains(holder)) {
+            return row.holders.contains(me);
+        }
+        placement::adopter(row.id, live.iter()) == Some(me)
+    }
+
+    fn hold(&mut self, shard: ShardId) {
+        if let Some(held) = self.held.get_mut(&shard) {
+            held.yielded = false;
+            return;
+        }
+        let Ok(key) = LockKey::new(shard.to_string()) else { return };
+        let stop = CancellationToken::new();
+        let (shard_loop, handle) =
+            ShardLoop::new(shard, self.shell.clone(), self.committer.lane(), stop.clone());
+        let connected = self.shell.switchboard.add_shard(handle.clone());
+        self.loops.spawn(async move {
+            shard_loop.run(connected).await;
+            shard
+        });
+        tracing::debug!(%shard, "the shard is held here");
+        self.held.insert(shard, Held { handle, stop, key, claimed: None, free_since: None, yielded: false });
+    }
+
+    /// Lets others take a shard: releases the lock, goes on triggering, and ends the loop once another server has claimed the shard.
+    async fn yield_shard(&mut self, row: &ShardRow) {
+        let yielding = self.held.values().filter(|held| held.yielded).count();
+        let Some(held) = self.held.get_mut(&row.id) else { return };
+        let owns = held.claimed.is_some()
+            && held.claimed == Some(row.epoch)
+            && row.owner.as_ref() == Some(&self.shell.me);
+        if !owns {
+            self.let_go(row.id).await;
+            return;
+        }
+        if !held.yielded && yielding < HAND_OVERS_AT_ONCE {
+            held.yielded = true;
+            tracing::info!(shard = %row.id, epoch = %row.epoch, "the shard is offered to another server");
+            // Not released is not lost: the next look does it again, and the session's end does it at last.
+            if let Err(error) = self.coordination.release(&held.key).await {
+                tracing::debug!(shard = %row.id, error = %crate::chain(&error), "could not release the trigger lock yet");
+            }
+        }
+    }
+
+    /// Ends a shard's loop.
+    async fn let_go(&mut self, shard: ShardId) {
+        let Some(held) = self.held.remove(&shard) else { return };
+        self.shell.switchboard.remove_shard(shard);
+        held.stop.cancel();
+        if let Err(error) = self.coordination.release(&held.key).await {
+            tracing::debug!(%shard, error = %crate::chain(&error), "could not release the trigger lock yet");
+        }
+    }
+
+    fn forget_deleted(&mut self, rows: &[ShardRow]) {
+        let there: BTreeSet<ShardId> = rows.iter().map(|row| row.id).collect();
+        let gone: Vec<ShardId> = self.held.keys().copied().filter(|shard| !there.contains(shard)).collect();
+        for shard in gone {
+            if let Some(held) = self.held.remove(&shard) {
+                self.shell.switchboard.remove_shard(shard);
+                held.stop.cancel();
+            }
+        }
+    }
+
+    /// Tries to become the owner of every held shard that has none who acts. Returns when a lock that is left to others so far is due.
+    async fn contend(&mut self, rows: Vec<ShardRow>, live: &BTreeSet<ServerId>) -> Option<Duration> {
+        // Without the coordinator nobody takes a shard over; an owner goes on.
+        let locks = self.coordination.locks().await.ok();
+        let now = Instant::now();
+        let mut later: Option<Duration> = None;
+        let mut tries = Vec::new();
+        for row in rows {
+            let Some(held) = self.held.get_mut(&row.id) else { continue };
+            let owns = row.owner.as_ref() == Some(&self.shell.me) && held.claimed == Some(row.epoch);
+            if !owns && held.claimed.take_if(|claimed| *claimed < row.epoch).is_some() {
+                held.handle.request(Request::Disown { why: "another server has claimed it" }).await;
+            }
+            let Some(locks) = &locks else { continue };
+            let holder = locks.get(&held.key);
+            if holder.is_some_and(|holder| !holder.mine) {
+                held.free_since = None;
+                continue;
+            }
+            if owns && holder.is_some() {
+                continue;
+            }
+            let since = *held.free_since.get_or_insert(now);
+            let wait = if owns || holder.is_some() {
+                Duration::ZERO
+            } else {
+                politeness(&row, &self.shell.me, live)
+            };
+            let waited = now - since;
+            if waited < wait {
+                later = Some(later.map_or(wait - waited, |later| later.min(wait - waited)));
+                continue;
+            }
+            tries.push((row, held.key.clone(), owns));
+        }
+        let claims: HashMap<ShardId, Claim> = futures::stream::iter(tries)
+            .map(|(row, key, owns)| {
+                let (shell, coordination) = (&self.shell, &self.coordination);
+                async move { (row.id, lock_and_claim(shell, &**coordination, &row, &key, owns).await) }
+            })
+            .buffer_unordered(CLAIMS_AT_ONCE)
+            .collect()
+            .await;
+        for (shard, claim) in claims {
+            let Some(held) = self.held.get_mut(&shard) else { continue };
+            match claim {
+                Claim::Owner(epoch) => {
+                    held.free_since = None;
+                    if held.claimed != Some(epoch) {
+                        held.claimed = Some(epoch);
+                        held.handle.request(Request::Own { epoch }).await;
+                    }
+                }
+                Claim::Taken => held.free_since = None,
+                Claim::Again => later = Some(later.unwrap_or(PERIOD).min(Duration::from_millis(100))),
+            }
+        }
+        later
+    }
+
+    /// Writes this server's description when it has changed: at once where it drains, now and then for its load.
+    async fn write_member(&mut self) {
+        let mut member = self.member.clone();
+        member.draining = self.ownership.is_draining();
+        let shards = self.held.values();
+        member.load.shards_owned = shards.filter(|held| held.handle.view().epoch.is_some()).count() as u32;
+        member.load.shards_held = self.held.len() as u32;
+        member.load.workers = self.shell.switchboard.worker_count() as u32;
+        let recent = self.member_written.is_some_and(|at| at.elapsed() < LOAD_EVERY);
+        if member == self.member || (recent && member.draining == self.member.draining) {
+            return;
+        }
+        match self.coordination.update_member(member.clone()).await {
+            Ok(()) => {
+                self.member = member;
+                self.member_written = Some(Instant::now());
+            }
+            Err(error) => {
+                tracing::debug!(error = %crate::chain(&error), "could not write the member's description")
+            }
+        }
+    }
+
+    /// At the end: others take the shards while this server still triggers, as far as there are others; then the loops end.
+    async fn step_down(mut self) {
+        self.ownership.draining.store(true, Ordering::Relaxed);
+        let give_up = Instant::now() + STEP_DOWN_PATIENCE;
+        loop {
+            self.reconcile().await;
+            let owned = self.held.values().any(|held| held.claimed.is_some());
+            if !owned || self.live_servers().is_empty() || Instant::now() >= give_up {
+                break;
+            }
+            tokio::time::sleep(HAND_OVER_PERIOD).await;
+        }
+        for held in self.held.values() {
+            held.stop.cancel();
+        }
+        for shard in std::mem::take(&mut self.held).into_keys() {
+            self.shell.switchboard.remove_shard(shard);
+        }
+        while self.loops.join_next().await.is_some() {}
+    }
+}
+
+/// What became of a try to own a shard.
+enum Claim {
+    Owner(Epoch),
+    /// Another server has the lock, or was faster.
+    Taken,
+    /// It is not known, or could not be tried.
+    Again,
+}
+
+/// How long a server leaves a free lock to the holders before it.
+fn politeness(row: &ShardRow, me: &ServerId, live: &BTreeSet<ServerId>) -> Duration {
+    let before =
+        row.holders.iter().take_while(|holder| *holder != me).filter(|holder| live.contains(*holder)).count();
+    (AFTER_YOU * before as u32).min(LONGEST_AFTER_YOU)
+}
+
+async fn lock_and_claim(
+    shell: &Shell,
+    coordination: &dyn Coordination,
+    row: &ShardRow,
+    key: &LockKey,
+    owns: bool,
+) -> Claim {
+    let data = if owns { LockData::with_epoch(row.epoch.get()) } else { LockData::default() };
+    match coordination.try_lock(key, data).await {
+        Ok(LockOutcome::Acquired { .. }) if owns => return Claim::Owner(row.epoch),
+        Ok(LockOutcome::Acquired { .. }) => {}
+        Ok(LockOutcome::HeldBy(LockHolder { member, .. })) => {
+            tracing::debug!(shard = %row.id, holder = %member, "another server has the trigger lock");
+            return Claim::Taken;
+        }
+        Err(error) => {
+            tracing::debug!(shard = %row.id, error = %crate::chain(&error), "could not take the trigger lock");
+            return Claim::Again;
+        }
+    }
+    let epoch = match shell.store.claim(row.id, row.epoch, &shell.me).await {
+        Ok(Some(epoch)) => epoch,
+        // Somebody else claimed it since it was read: look again.
+        Ok(None) => return Claim::Again,
+        Err(error) => {
+            tracing::warn!(shard = %row.id, error = %crate::chain(&error), "could not claim the shard");
+            shell.metrics.store_failures.inc();
+            match shell.store.shard(row.id).await {
+                Ok(Some(now)) if now.epoch == row.epoch.next() && now.owner.as_ref() == Some(&shell.me) => {
+                    now.epoch
+                }
+                _ => return Claim::Again,
+            }
+        }
+    };
+    tracing::info!(shard = %row.id, %epoch, "the shard is claimed by this server");
+    if let Err(error) = coordination.update_lock(key, LockData::with_epoch(epoch.get())).await {
+        // For observers only.
+        tracing::debug!(shard = %row.id, error = %crate::chain(&error), "could not write the epoch into the trigger lock");
+    }
+    Claim::Owner(epoch)
+}
+
+/// Waits for a hint that may concern ownership.
+async fn wake(hints: &mut carillon_coordination::Hints) {
+    loop {
+        match hints.next().await {
+            Some(Hint::LockChanged(_)) => {}
+            Some(_) => return,
+            // The handle is gone; the period goes on.
+            None => std::future::pending().await,
+        }
+    }
+}
