@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use async_trait::async_trait;
-use tokio::sync::watch;
 
 use crate::error::Result;
-use crate::hint::{Hints, SessionState};
+use crate::hint::{Hints, SessionStates};
 use crate::lock::{LockData, LockHolder, LockOutcome, LockVersion};
 use crate::member::Member;
 use crate::name::{LockKey, Topic};
@@ -104,7 +103,6 @@ pub trait Coordination: Debug + Send + Sync {
     /// A new reader of hints, from now on.
     fn hints(&self) -> Hints;
 
-    /// The state of the session, now and at each change. Only the latest state is kept: compare the session's number to
-    /// see whether one was lost in between.
-    fn session(&self) -> watch::Receiver<SessionState>;
+    /// The state of the session, now and at each change.
+    fn session(&self) -> SessionStates;
 }

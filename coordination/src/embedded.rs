@@ -19,7 +19,7 @@ pub use registry::EmbeddedRegistry;
 
 use crate::coordination::Coordination;
 use crate::error::{CoordinationError, Result};
-use crate::hint::{HINT_BUFFER, Hints, SessionState};
+use crate::hint::{HINT_BUFFER, Hints, SessionState, SessionStates};
 use crate::lock::{LockData, LockHolder, LockOutcome, LockVersion};
 use crate::member::Member;
 use crate::name::{LockKey, Topic};
@@ -30,7 +30,7 @@ pub struct Embedded {
     registry: Arc<EmbeddedRegistry>,
     id: HandleId,
     hints: broadcast::Sender<crate::hint::Hint>,
-    session: watch::Receiver<SessionState>,
+    session: SessionStates,
 }
 
 impl Embedded {
@@ -39,7 +39,7 @@ impl Embedded {
         let (hints, _) = broadcast::channel(HINT_BUFFER);
         let (state, session) = watch::channel(SessionState::Disconnected);
         let id = registry.lock().add_handle(hints.clone(), state);
-        Self { registry: Arc::clone(registry), id, hints, session }
+        Self { registry: Arc::clone(registry), id, hints, session: SessionStates::new(session) }
     }
 
     /// A handle on a registry of its own: a cluster of one.
@@ -200,7 +200,7 @@ impl Coordination for Embedded {
         Hints::new(self.hints.subscribe())
     }
 
-    fn session(&self) -> watch::Receiver<SessionState> {
+    fn session(&self) -> SessionStates {
         self.session.clone()
     }
 }
@@ -215,6 +215,6 @@ impl Drop for Embedded {
 
 impl fmt::Debug for Embedded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Embedded").field("id", &self.id).field("session", &*self.session.borrow()).finish()
+        f.debug_struct("Embedded").field("id", &self.id).field("session", &self.session.state()).finish()
     }
 }

@@ -1,6 +1,7 @@
 //! Hints: what may have changed. A hint only wakes a reader; what it then reads is the truth.
 
 use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::watch;
 
 use crate::name::{LockKey, Topic};
 
@@ -54,6 +55,44 @@ impl SessionState {
     /// Whether locks held in this state may be acted on.
     pub fn is_connected(self) -> bool {
         matches!(self, Self::Connected { .. })
+    }
+}
+
+/// A reader of the session's state. Only the latest state is kept: compare the session's number to see whether one was lost
+/// in between.
+///
+/// It gives out copies, never a borrow that would keep the handle from changing its state: who holds such a borrow and
+/// calls the handle may wait for ever.
+#[derive(Debug, Clone)]
+pub struct SessionStates {
+    receiver: watch::Receiver<SessionState>,
+}
+
+impl SessionStates {
+    pub(crate) fn new(receiver: watch::Receiver<SessionState>) -> Self {
+        Self { receiver }
+    }
+
+    /// The state now.
+    pub fn state(&self) -> SessionState {
+        *self.receiver.borrow()
+    }
+
+    /// Waits for a change since the last call and returns the new state; `None` once the handle is gone. Cancel safe.
+    pub async fn changed(&mut self) -> Option<SessionState> {
+        self.receiver.changed().await.ok()?;
+        Some(*self.receiver.borrow_and_update())
+    }
+
+    /// Waits for a state, which may be the present one; `None` once the handle is gone. Cancel safe.
+    pub async fn wait_for(&mut self, wanted: impl Fn(SessionState) -> bool) -> Option<SessionState> {
+        loop {
+            let state = *self.receiver.borrow_and_update();
+            if wanted(state) {
+                return Some(state);
+            }
+            self.receiver.changed().await.ok()?;
+        }
     }
 }
 

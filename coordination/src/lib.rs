@@ -26,7 +26,7 @@ pub mod conformance;
 pub use coordination::Coordination;
 pub use embedded::{Embedded, EmbeddedRegistry};
 pub use error::{CoordinationError, Result};
-pub use hint::{Hint, Hints, SessionState};
+pub use hint::{Hint, Hints, SessionState, SessionStates};
 pub use lock::{LockData, LockHolder, LockOutcome, LockVersion};
 pub use member::{Load, Member, MemberKind};
 pub use name::{InvalidName, LockKey, MemberId, Topic};

@@ -33,7 +33,6 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -44,7 +43,7 @@ pub use settings::ZooKeeperSettings;
 
 use crate::coordination::Coordination;
 use crate::error::{CoordinationError, Result};
-use crate::hint::{Hints, SessionState};
+use crate::hint::{Hints, SessionState, SessionStates};
 use crate::lock::{LockData, LockHolder, LockOutcome, LockVersion};
 use crate::member::Member;
 use crate::name::{LockKey, Topic};
@@ -85,9 +84,9 @@ impl ZooKeeper {
         let patience = settings.session_timeout + settings.operation_timeout;
         let handle = Self::start(settings)?;
         let mut states = handle.session();
-        let connected = timeout(patience, states.wait_for(|state| state.is_connected())).await;
+        let connected = timeout(patience, states.wait_for(SessionState::is_connected)).await;
         match connected {
-            Ok(Ok(_)) => Ok(handle),
+            Ok(Some(_)) => Ok(handle),
             _ => Err(CoordinationError::Unavailable { doing: "connect", source: None }),
         }
     }
@@ -198,7 +197,7 @@ impl Coordination for ZooKeeper {
         self.shared.hints()
     }
 
-    fn session(&self) -> watch::Receiver<SessionState> {
+    fn session(&self) -> SessionStates {
         self.shared.states()
     }
 }
@@ -214,7 +213,7 @@ impl fmt::Debug for ZooKeeper {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ZooKeeper")
             .field("root", &self.shared.settings.root)
-            .field("session", &*self.shared.states().borrow())
+            .field("session", &self.shared.states().state())
             .finish()
     }
 }

@@ -127,10 +127,10 @@ async fn a_disconnected_handle_does_not_act_on_its_lock_and_learns_of_its_expiry
     );
     one.expire_session();
     assert!(two.try_lock(&lock, LockData::default()).await.unwrap().is_acquired());
-    assert_eq!(*one.session().borrow(), SessionState::Disconnected, "it cannot know yet");
+    assert_eq!(one.session().state(), SessionState::Disconnected, "it cannot know yet");
 
     one.reconnect();
-    assert_eq!(*one.session().borrow(), SessionState::Connected { session: 2 });
+    assert_eq!(one.session().state(), SessionState::Connected { session: 2 });
     let seen = drain(&mut hints).await;
     let wanted = [
         Hint::Session(SessionState::Disconnected),
@@ -151,7 +151,7 @@ async fn a_short_cut_costs_no_lock() {
     one.disconnect();
     one.reconnect();
     assert!(one.holds(&lock));
-    assert_eq!(*one.session().borrow(), SessionState::Connected { session: 1 });
+    assert_eq!(one.session().state(), SessionState::Connected { session: 1 });
 
     one.disconnect();
     let seen = two.read_lock(&lock).await.unwrap().unwrap().version;
@@ -185,11 +185,11 @@ async fn who_lost_its_id_gets_it_back_when_it_is_free() {
     new.join(server("same")).await.unwrap();
 
     old.reconnect();
-    assert_eq!(*old.session().borrow(), SessionState::IdTaken);
+    assert_eq!(old.session().state(), SessionState::IdTaken);
     let outcome = old.try_lock(&LockKey::new("x").unwrap(), LockData::default()).await;
     assert!(matches!(outcome, Err(CoordinationError::NotJoined { .. })), "{outcome:?}");
     new.leave().await.unwrap();
-    assert_eq!(*old.session().borrow(), SessionState::Connected { session: 2 });
+    assert_eq!(old.session().state(), SessionState::Connected { session: 2 });
     assert_eq!(old.members().await.unwrap(), [server("same")]);
 }
 

@@ -72,7 +72,7 @@ async fn a_handle_starts_while_there_is_no_ensemble() {
         ..ZooKeeperSettings::new("127.0.0.1:1", "/carillon-test/nowhere")
     };
     let handle = ZooKeeper::start(settings.clone()).unwrap();
-    assert_eq!(*handle.session().borrow(), SessionState::Disconnected);
+    assert_eq!(handle.session().state(), SessionState::Disconnected);
     let outcome = handle.join(server("early")).await;
     assert!(matches!(outcome, Err(CoordinationError::Disconnected { .. })), "{outcome:?}");
     handle.leave().await.unwrap();

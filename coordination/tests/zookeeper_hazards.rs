@@ -45,13 +45,13 @@ async fn takes(handle: &ZooKeeper, lock: &LockKey) -> bool {
 }
 
 fn state(handle: &ZooKeeper) -> SessionState {
-    *handle.session().borrow()
+    handle.session().state()
 }
 
 async fn is_in(handle: &ZooKeeper, wanted: impl Fn(SessionState) -> bool + Copy) -> SessionState {
     let mut states = handle.session();
-    let waiting = states.wait_for(|state| wanted(*state));
-    *timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("{handle:?}")).unwrap()
+    let waiting = states.wait_for(wanted);
+    timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("{handle:?}")).unwrap()
 }
 
 async fn hinted(hints: &mut Hints, wanted: &Hint) {

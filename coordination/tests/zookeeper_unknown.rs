@@ -48,7 +48,7 @@ impl Scene {
 
     async fn one_is_connected(&self) {
         let mut states = self.one.session();
-        timeout(PATIENCE, states.wait_for(|state| state.is_connected())).await.unwrap().unwrap();
+        timeout(PATIENCE, states.wait_for(SessionState::is_connected)).await.unwrap().unwrap();
     }
 
     async fn two_takes_the_lock(&self) {
@@ -134,7 +134,7 @@ async fn an_attempt_that_arrives_after_it_was_settled_has_no_effect() {
         raw.sync("/").await.unwrap();
         let before = generation().await;
         assert_eq!(before.is_some(), known_lock);
-        let first = *scene.one.session().borrow();
+        let first = scene.one.session().state();
 
         // The request sits on a connection that its client has given up. On the next one the handle settles the matter.
         scene.proxy.hold(MULTI);
@@ -142,7 +142,7 @@ async fn an_attempt_that_arrives_after_it_was_settled_has_no_effect() {
         scene.proxy.cut();
         eventually("the generation is spent", || async { generation().await > before }).await;
         scene.one_is_connected().await;
-        assert_eq!(*scene.one.session().borrow(), first, "the session lives on");
+        assert_eq!(scene.one.session().state(), first, "the session lives on");
 
         scene.proxy.deliver();
         let answer = scene.proxy.late_answer().await;
@@ -176,7 +176,7 @@ async fn a_lock_whose_taking_was_not_confirmed_is_released() {
     scene.proxy.cut();
     hinted(&mut hints, &Hint::LockReleased(lock)).await;
     scene.two_takes_the_lock().await;
-    assert_eq!(*scene.one.session().borrow(), SessionState::Connected { session: 1 });
+    assert_eq!(scene.one.session().state(), SessionState::Connected { session: 1 });
 }
 
 #[tokio::test]

@@ -95,7 +95,7 @@ pub async fn leaving_gives_everything_back<C: Cluster>(cluster: &C) {
     leaver.leave().await.expect("leaving succeeds");
     leaver.leave().await.expect("leaving twice is leaving once");
 
-    assert_eq!(*leaver.session().borrow(), SessionState::Closed);
+    assert_eq!(leaver.session().state(), SessionState::Closed);
     assert!(!leaver.holds(&lock));
     assert!(matches!(leaver.members().await, Err(CoordinationError::Closed { .. })));
     assert!(matches!(

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::coordination::Coordination;
-use crate::hint::{Hint, Hints};
+use crate::hint::{Hint, Hints, SessionState};
 use crate::lock::{LockOutcome, LockVersion};
 use crate::member::{Load, Member, MemberKind};
 use crate::name::{LockKey, MemberId, Topic};
@@ -93,12 +93,12 @@ pub(super) async fn hinted(hints: &mut Hints, wanted: impl Fn(&Hint) -> bool + C
 pub(super) async fn session_number(handle: &impl Coordination, wanted: impl Fn(u64) -> bool) -> u64 {
     let mut states = handle.session();
     let waiting = states.wait_for(|state| match state {
-        crate::SessionState::Connected { session } => wanted(*session),
+        SessionState::Connected { session } => wanted(session),
         _ => false,
     });
-    match *timeout(PATIENCE, waiting).await.expect("the session comes in time").expect("the handle lives") {
-        crate::SessionState::Connected { session } => session,
-        other => unreachable!("waited for a connected session, got {other:?}"),
+    match timeout(PATIENCE, waiting).await.expect("the session comes in time") {
+        Some(SessionState::Connected { session }) => session,
+        other => unreachable!("waited for a connected session of a live handle, got {other:?}"),
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use zookeeper_client as zk;
 
 use crate::error::{CoordinationError, Result};
-use crate::hint::{HINT_BUFFER, Hint, Hints, SessionState};
+use crate::hint::{HINT_BUFFER, Hint, Hints, SessionState, SessionStates};
 use crate::lock::LockVersion;
 use crate::member::Member;
 use crate::name::{LockKey, MemberId};
@@ -106,8 +106,8 @@ impl Shared {
         Hints::new(self.hints.subscribe())
     }
 
-    pub(super) fn states(&self) -> watch::Receiver<SessionState> {
-        self.state.subscribe()
+    pub(super) fn states(&self) -> SessionStates {
+        SessionStates::new(self.state.subscribe())
     }
 
     pub(super) fn hint(&self, hint: Hint) {
