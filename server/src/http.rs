@@ -46,7 +46,7 @@ async fn metrics(State(observed): State<Observed>) -> impl IntoResponse {
 }
 
 async fn readyz(State(observed): State<Observed>) -> impl IntoResponse {
-    let session = *observed.coordination.session().borrow();
+    let session = observed.coordination.session().state();
     if !session.is_connected() {
         return (StatusCode::SERVICE_UNAVAILABLE, "not connected to the coordinator\n".to_owned());
     }
