@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::WorkerTokens;
 use super::convert::{self, BadField, Introduction};
@@ -198,7 +198,15 @@ impl Session {
                 None => return if left { End::Left } else { End::Gone },
                 Some(Err(status)) => {
                     tracing::debug!(worker = %self.link.info.name, status = %status, "the worker's stream broke");
-                    return if left { End::Left } else { End::Gone };
+                    // What could not even be read as a message was wrong; everything else is a connection that is no more.
+                    return match status.code() {
+                        Code::OutOfRange
+                        | Code::ResourceExhausted
+                        | Code::Internal
+                        | Code::InvalidArgument => End::Bad(BadField::new("message", status.message())),
+                        _ if left => End::Left,
+                        _ => End::Gone,
+                    };
                 }
                 Some(Ok(WorkerMessage { message: None })) => {
                     // A message of a later version: what it cannot do without, it will see.
