@@ -54,6 +54,7 @@
 //! The crate knows the wire (carillon-proto) and nothing of the servers' insides. Begin reading at [`Worker`], then `worker/ledger.rs`, which holds
 //! the worker's part of the trigger protocol as a pure state machine.
 
+mod client;
 mod context;
 mod error;
 mod job;
@@ -62,6 +63,7 @@ mod progress;
 mod run_id;
 mod worker;
 
+pub use client::{Client, RunHandle, RunState, RunStatus, TriggerOptions};
 pub use context::{RunContext, SubtaskInfo};
 pub use error::Error;
 pub use job::{

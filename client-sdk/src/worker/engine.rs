@@ -74,14 +74,13 @@ pub(crate) struct Stand {
 }
 
 pub(crate) struct Unit {
-    pub(crate) handler: Arc<str>,
-    pub(crate) job: AnyJob,
+    job: AnyJob,
     threads: Threads,
 }
 
 impl Unit {
     pub(crate) fn new(handler: &str, job: AnyJob) -> Self {
-        Self { handler: handler.into(), job, threads: Threads::new(handler) }
+        Self { job, threads: Threads::new(handler) }
     }
 }
 

@@ -204,6 +204,10 @@ async fn receive(
         FromServer::Subtasks(subtasks) => shared.parallel.subtasks(link, subtasks),
         FromServer::ResultsAck(ack) => shared.parallel.results_acknowledged(&ack.seqs),
         FromServer::ReduceInput(input) => shared.parallel.reduce_input(input),
+        FromServer::AskHeld(ask) => {
+            let held = shared.parallel.held(&ask);
+            shared.links.send(link, ToServer::SubtasksHeld(held));
+        }
         FromServer::GoAway(away) => {
             tracing::info!(target: "carillon", why = away.why, "server asks to look for others");
             shared.look_again.notify_one();

@@ -148,6 +148,19 @@ impl Parallel {
         }
     }
 
+    /// Which subtasks of a run are queued, in work, or finished and not acknowledged.
+    pub(crate) fn held(&self, ask: &v1::AskHeld) -> v1::SubtasksHeld {
+        let mut held = Vec::new();
+        if let Some(run) = ask.run {
+            let key = AttemptKey { run: run.into(), attempt: ask.attempt, reduce: false };
+            // In this order: a subtask that finishes meanwhile is named twice, not left out.
+            held.extend(self.pools.iter().flatten().flat_map(|pool| pool.held(key)));
+            held.extend(self.results.held(key));
+        }
+        let held = held.into_iter().map(|(index, attempt)| v1::HeldSubtask { index, attempt }).collect();
+        v1::SubtasksHeld { run: ask.run, attempt: ask.attempt, shard: ask.shard, held }
+    }
+
     /// A run is cancelled: its subtasks here stop, and those that wait are dropped.
     pub(crate) fn cancel(&self, cancel: &v1::Cancel) {
         let Some(run) = cancel.run.map(RunKey::from) else { return };

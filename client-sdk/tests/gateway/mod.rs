@@ -39,6 +39,7 @@ pub struct Seen {
     pub reduce_credits: Vec<v1::ReduceCredit>,
     pub progress: Vec<v1::Progress>,
     pub leaves: Vec<v1::Leave>,
+    pub held: Vec<v1::SubtasksHeld>,
     pub ended_streams: usize,
 }
 
@@ -129,13 +130,13 @@ impl Gateway {
     }
 
     /// Waits until something was seen.
-    pub async fn until<T>(&self, what: &str, mut see: impl FnMut(&Seen) -> Option<T>) -> T {
+    pub async fn until<T>(&self, what: &str, mut see: impl FnMut(&mut Seen) -> Option<T>) -> T {
         let waiting = async {
             loop {
                 let changed = self.state.changed.notified();
                 tokio::pin!(changed);
                 changed.as_mut().enable();
-                if let Some(found) = self.look(&mut see) {
+                if let Some(found) = see(&mut self.state.seen.lock().unwrap()) {
                     return found;
                 }
                 changed.await;
@@ -248,6 +249,7 @@ impl State {
                 seen.leaves.push(leave);
                 answer(ToWorker::LeaveAck(v1::LeaveAck {}));
             }
+            FromWorker::SubtasksHeld(held) => seen.held.push(held),
             FromWorker::Progress(progress) => seen.progress.push(progress),
         }
     }

@@ -93,6 +93,9 @@ impl Ledger {
         out: &mut Vec<Output>,
     ) {
         let report = match &entry.state {
+            State::BehindUnit { .. } if entry.queued => {
+                report(now, key, entry, ReportKind::Queued, ReportReason::Unspecified)
+            }
             State::Armed(_) | State::BehindUnit { .. } => {
                 report(now, key, entry, ReportKind::Armed, ReportReason::Unspecified)
             }

@@ -185,13 +185,14 @@ impl Pool {
         if done.is_empty() {
             return;
         }
-        let mut state = lock(&self.state);
-        state.finished += done.len() as u64;
-        for result in done.iter() {
-            state.in_hand.remove(&(run.key, result.index, result.attempt));
-        }
-        drop(state);
+        let finished: Vec<_> = done.iter().map(|result| (run.key, result.index, result.attempt)).collect();
         self.results.add(run.key, run.shard, done.drain(..));
+        // Only now: a subtask is always in one of the two, for `held`.
+        let mut state = lock(&self.state);
+        state.finished += finished.len() as u64;
+        for subtask in &finished {
+            state.in_hand.remove(subtask);
+        }
     }
 
     async fn process(&self, item: &Item) -> JobResult<bytes::Bytes> {
@@ -231,6 +232,18 @@ impl Pool {
         }
     }
 
+    /// Subtasks of an attempt that are queued or in work: index and try.
+    pub(crate) fn held(&self, key: AttemptKey) -> Vec<(u64, u32)> {
+        let state = lock(&self.state);
+        state
+            .in_hand
+            .iter()
+            .filter(|held| held.0 == key)
+            .map(|(_, index, attempt)| (*index, *attempt))
+            .collect()
+    }
+
+    /// Stops a run's subtasks and drops those that wait.
     pub(crate) fn cancel(&self, run: RunKey, attempt: u32) {
         let mut state = lock(&self.state);
         let key = AttemptKey { run, attempt, reduce: false };

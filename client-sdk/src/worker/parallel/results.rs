@@ -124,6 +124,20 @@ impl Results {
         self.wake.notify_one();
     }
 
+    /// Subtasks of an attempt that are finished and not acknowledged: index and try.
+    pub(crate) fn held(&self, key: AttemptKey) -> Vec<(u64, u32)> {
+        let state = lock(&self.state);
+        let run = v1::RunRef::from(key.run);
+        let gathered =
+            state.gathered.iter().filter(|((of, _), _)| *of == key).flat_map(|(_, results)| results);
+        let sent = state.unacknowledged.values().map(|sent| &sent.message);
+        let sent = sent.filter(|message| message.run == Some(run) && message.attempt == key.attempt);
+        gathered
+            .chain(sent.flat_map(|message| &message.results))
+            .map(|result| (result.index, result.attempt))
+            .collect()
+    }
+
     pub(crate) fn is_full(&self) -> bool {
         lock(&self.state).unacknowledged.len() >= MAX_UNACKNOWLEDGED
     }
