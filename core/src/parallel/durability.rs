@@ -30,10 +30,18 @@ pub(super) struct Durability {
     acks: BTreeMap<Incarnation, Vec<u64>>,
     /// To be done once the next checkpoint is durable.
     next: Vec<MapEffect>,
-    /// The checkpoint being written: its number and what follows it.
-    writing: Option<(u64, BTreeMap<Incarnation, Vec<u64>>, Vec<MapEffect>)>,
+    /// The checkpoint being written.
+    writing: Option<Writing>,
     last_began: Timestamp,
     last_id: u64,
+}
+
+/// A checkpoint being written, and what follows it.
+#[derive(Debug)]
+struct Writing {
+    id: u64,
+    acks: BTreeMap<Incarnation, Vec<u64>>,
+    next: Vec<MapEffect>,
 }
 
 impl Durability {
@@ -92,7 +100,7 @@ impl MapEngine {
         let durability = &mut self.durability;
         if durability.results > 0 || durability.hurry {
             durability.next.push(effect);
-        } else if let Some((_, _, next)) = &mut durability.writing {
+        } else if let Some(Writing { next, .. }) = &mut durability.writing {
             next.push(effect);
         } else {
             self.effects.push(effect);
@@ -104,7 +112,7 @@ impl MapEngine {
         let durability = &mut self.durability;
         if durability.results > 0 || durability.hurry {
             durability.acks.entry(worker).or_default().push(seq);
-        } else if let Some((_, acks, _)) = &mut durability.writing {
+        } else if let Some(Writing { acks, .. }) = &mut durability.writing {
             acks.entry(worker).or_default().push(seq);
         } else {
             self.effects.push(MapEffect::AckResults { worker, seqs: vec![seq] });
@@ -126,14 +134,18 @@ impl MapEngine {
         durability.oldest = None;
         durability.hurry = false;
         let id = durability.last_id;
-        durability.writing =
-            Some((id, std::mem::take(&mut durability.acks), std::mem::take(&mut durability.next)));
+        durability.writing = Some(Writing {
+            id,
+            acks: std::mem::take(&mut durability.acks),
+            next: std::mem::take(&mut durability.next),
+        });
         let chunks = self.completion.take_changed();
         self.effects.push(MapEffect::Checkpoint { id, header: Box::new(self.header.clone()), chunks });
     }
 
     pub(super) fn checkpoint_stored(&mut self, id: u64) {
-        let Some((_, acks, next)) = self.durability.writing.take_if(|(writing, _, _)| *writing == id) else {
+        let Some(Writing { acks, next, .. }) = self.durability.writing.take_if(|writing| writing.id == id)
+        else {
             return;
         };
         self.effects.extend(acks.into_iter().map(|(worker, seqs)| MapEffect::AckResults { worker, seqs }));

@@ -1,6 +1,8 @@
 //! The map engine against a modelled store, modelled workers and every fault we could think of. A failing seed is printed and replays:
 //! `SEED=17 cargo test -p carillon-core --test parallel`. `SEEDS=20000` runs more of them.
 
+#![expect(clippy::unwrap_used, reason = "a test that fails to unwrap has failed")]
+
 mod world;
 
 use carillon_core::parallel::{MapOutcome, MapPhase};

@@ -279,7 +279,7 @@ impl World {
             .map(|no| ((no + 1) * plan.batch).min(plan.subtasks))
             .collect();
         // The end may come with the last batch, or as an empty one.
-        if seed % 2 == 0 || batches.is_empty() {
+        if seed.is_multiple_of(2) || batches.is_empty() {
             batches.push(plan.subtasks);
         }
         let mut world = Self {
