@@ -71,6 +71,9 @@ pub struct MapHeader {
     /// Subtasks that went to another worker because theirs was lost or left, by the name of the worker that had them.
     #[serde(default)]
     pub taken_from: BTreeMap<String, u64>,
+    /// Whether the split was stored completely, even where the attempt ended since: only then can its subtasks be re-run without it.
+    #[serde(default)]
+    pub split_complete: bool,
     /// For "re-run failed subtasks only": the attempt whose split, batches and outputs this one goes on with. None for its own.
     #[serde(default)]
     pub source_attempt: Option<AttemptNo>,
@@ -95,6 +98,7 @@ impl MapHeader {
             failed: 0,
             done_by_worker: BTreeMap::new(),
             taken_from: BTreeMap::new(),
+            split_complete: false,
             source_attempt: None,
             keep_outputs: false,
             reduce: None,

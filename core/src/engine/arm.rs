@@ -356,10 +356,8 @@ impl Engine {
         let patience = self.config.grace.saturating_add(self.config.clock_margin);
         let over = now >= wish.asked_at.saturating_add(patience);
         match (phase, worker) {
-            (Phase::Mapping, _) => {
-                self.effects.push(Effect::MapAbort { key, attempt });
-                self.end_stopped(now, key, wish);
-            }
+            // Its subtasks are cancelled with the end of the attempt; nobody else holds it.
+            (Phase::Mapping, _) => self.end_stopped(now, key, wish),
             (Phase::Armed { .. } | Phase::Queued, Some(to)) if !over => {
                 self.disarm(to, key, attempt, plan_no);
                 self.press_again(now, key);

@@ -6,7 +6,7 @@ use super::open_run::{OpenRun, Phase};
 use super::{Effect, Engine, MapOutcome};
 use crate::change::{Advance, Step};
 use crate::ids::{AttemptNo, Incarnation, RunKey};
-use crate::job::RetryPolicy;
+use crate::job::{JobKind, RetryPolicy};
 use crate::routing::Choice;
 use crate::run::{Attempt, Reason, ReasonCode, RunState};
 use crate::time::{Span, Timestamp};
@@ -31,6 +31,7 @@ impl Engine {
             self.effects.push(Effect::Started { key, due_at: open.run.due_at, started_at });
         }
         let attempt = open.run.attempt;
+        self.abort_map(&open);
         let step = Step::Final { state, started_at, at, reason, result };
         self.effects.push(Effect::Advance {
             steps: vec![Advance { key, attempt, step }],
@@ -132,6 +133,7 @@ impl Engine {
         ack: Option<(Incarnation, u64)>,
     ) {
         let mut open = self.owned_mut().remove(key).expect("the caller looked it up");
+        self.abort_map(&open);
         let ended = Attempt {
             key,
             attempt: open.run.attempt,
@@ -160,6 +162,14 @@ impl Engine {
         self.plan_attempt(Advance { key, attempt, step }, next, ack);
         self.effects.push(Effect::Changed { key, attempt: next_attempt, state: RunState::Planned });
         self.owned_mut().wake_held(key.job, now);
+    }
+
+    /// However the attempt of a parallel run ended, its map must not go on; for one that ended by itself this says nothing new.
+    fn abort_map(&mut self, open: &OpenRun) {
+        let parallel = open.job.as_ref().is_some_and(|job| job.job.spec.kind == JobKind::Parallel);
+        if parallel && open.run.started_at.is_some() {
+            self.effects.push(Effect::MapAbort { key: open.run.key, attempt: open.run.attempt });
+        }
     }
 
     /// Hands the next attempt's row over; the run waits for its commit.

@@ -99,7 +99,8 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    fn code(self) -> ReasonCode {
+    /// What a person reads about it.
+    pub fn code(self) -> ReasonCode {
         match self {
             Self::Busy => ReasonCode::Busy,
             Self::Draining => ReasonCode::Draining,

@@ -131,12 +131,11 @@ pub enum MapInput {
         /// The last one.
         up_to: u32,
     },
-    /// How many more subtasks a worker takes; replaces what it said before.
+    /// How many more subtasks workers take; replaces what they said before. All that is known goes in one input, so that little work is
+    /// spread over all of them.
     Credit {
-        /// Which worker.
-        worker: Incarnation,
-        /// How many.
-        free: u32,
+        /// By worker.
+        free: Vec<(Incarnation, u32)>,
     },
     /// A worker's outcomes.
     Results {
@@ -360,9 +359,11 @@ impl MapEngine {
                 self.emitted(worker, batch_no, first_index, count, last);
             }
             MapInput::BatchesStored { up_to } => self.batches_stored(up_to),
-            MapInput::Credit { worker, free } => {
-                if let Some(known) = self.workers.get_mut(worker) {
-                    known.credit = free;
+            MapInput::Credit { free } => {
+                for (worker, free) in free {
+                    if let Some(known) = self.workers.get_mut(worker) {
+                        known.credit = free;
+                    }
                 }
             }
             MapInput::Results { worker, seq, results } => self.results(worker, seq, &results),
@@ -450,6 +451,7 @@ impl MapEngine {
         match self.header.phase {
             MapPhase::Splitting if self.split.is_complete() => {
                 self.header.phase = MapPhase::Processing;
+                self.header.split_complete = true;
                 self.durability.hurry();
                 if let Some((worker, batch_no)) = self.split.take_last_ack() {
                     self.durability.after_next(MapEffect::AckEmit { worker, batch_no, error: None });

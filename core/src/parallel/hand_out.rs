@@ -184,7 +184,7 @@ impl MapEngine {
     }
 
     /// Outputs are kept where somebody can reduce them. Every worker of a handler is expected to have the same code.
-    fn decide_outputs(&mut self) {
+    pub(super) fn decide_outputs(&mut self) {
         if !self.outputs_decided {
             self.outputs_decided = true;
             self.header.keep_outputs = self.workers.iter().any(|worker| worker.info.reduces);

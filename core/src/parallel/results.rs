@@ -74,6 +74,8 @@ impl MapEngine {
             self.ack_when_durable(worker, seq);
             return;
         }
+        // After a takeover results may come before this server hands anything out.
+        self.decide_outputs();
         let mut done = Vec::new();
         let mut failed = Vec::new();
         for (place, result) in results.iter().enumerate() {
