@@ -106,7 +106,7 @@ impl Server {
         let switchboard = Arc::new(Switchboard::new(metrics.clone()));
         let events = Arc::new(Events::new());
         let stalls = Stalls::new();
-        let maps = MapHub::new(store.clone(), clock.clone(), switchboard.clone());
+        let maps = MapHub::new(store.clone(), clock.clone(), switchboard.clone(), ended.child_token());
         let parts = CommitterParts {
             me: config.id.clone(),
             store: store.clone(),
@@ -189,7 +189,7 @@ impl Server {
             clock,
             store,
             switchboard: switchboard.clone(),
-            maps,
+            maps: maps.clone(),
             events,
             ownership,
             ended: ended.child_token(),
@@ -225,6 +225,7 @@ impl Server {
                 worker.close.cancel();
             }
             ended.cancel();
+            maps.close().await;
             while loops.join_next().await.is_some() {}
         });
         if wound_up.await.is_err() {

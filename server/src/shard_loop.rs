@@ -100,7 +100,6 @@ pub(crate) enum Request {
         reply: oneshot::Sender<Result<AttemptNo, Refused>>,
     },
     /// News of a parallel run's map.
-    #[expect(dead_code, reason = "the driver of maps is not merged yet")]
     Tell(Input),
 }
 

@@ -156,6 +156,11 @@ impl Switchboard {
         self.inner().workers.len()
     }
 
+    /// Whether a worker has a stream here.
+    pub(crate) fn has_worker(&self, incarnation: Incarnation) -> bool {
+        self.inner().workers.contains_key(&incarnation)
+    }
+
     /// Queues a message for a worker; false when it has no stream here. A worker whose queue is full is disconnected: it comes back and is
     /// armed again, while waiting for it would hold up everybody else.
     pub(crate) fn send(&self, to: Incarnation, message: ServerMessage) -> bool {

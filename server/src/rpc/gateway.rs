@@ -132,7 +132,8 @@ impl Session {
         self.welcome().await;
         let (number, shards) = self.gateway.switchboard.join(self.link.clone());
         self.link.number = number;
-        self.gateway.maps.worker_joined(&self.link);
+        let peer = map::Peer::new(group, self.link.info.clone(), self.link.handlers.clone());
+        self.gateway.maps.worker_joined(peer);
         for shard in &shards {
             shard.worker(WorkerEvent::Joined(self.link.info.clone())).await;
         }
@@ -330,6 +331,7 @@ impl Session {
                 .worker(WorkerEvent::Left { incarnation: self.link.info.incarnation, held: held.clone() })
                 .await;
         }
+        self.gateway.maps.worker_left(self.link.info.incarnation);
         self.say(ToWorker::LeaveAck(LeaveAck {})).await;
         Ok(())
     }
