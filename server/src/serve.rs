@@ -138,7 +138,8 @@ impl Server {
             stop_observers.clone(),
         );
         spawn(&mut loops, "events", run);
-        spawn(&mut loops, "stall guard", stall::run(stalls, metrics.clone(), stop_observers.clone()));
+        stall::start(stalls, metrics.clone(), stop_observers.clone())
+            .map_err(|error| ServerError::BadConfig(format!("cannot start a thread: {error}")))?;
         let log_writer = LogWriter {
             store: store.clone(),
             switchboard: switchboard.clone(),

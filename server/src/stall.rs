@@ -1,11 +1,12 @@
-//! The stall guard: notices that this process was held up (paused, swapped out, starved), so that what it believed is read again before
-//! it acts on it. It saves noise; safety does not need it.
+//! The stall guard: notices that this process was held up (stopped, swapped out, its machine paused), so that what it believed is read
+//! again before it acts on it. It saves noise; safety does not need it.
+//!
+//! It is a thread of its own: a runtime that is merely busy is no stall, and reading everything again would make it busier.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
@@ -53,21 +54,21 @@ impl Stalls {
     }
 }
 
-/// The loop "stall guard".
-pub(crate) async fn run(stalls: Arc<Stalls>, metrics: Metrics, stop: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(TICK) => {}
+/// Starts the thread "stall guard"; it ends soon after `stop` is cancelled.
+pub(crate) fn start(stalls: Arc<Stalls>, metrics: Metrics, stop: CancellationToken) -> std::io::Result<()> {
+    let guard = move || {
+        while !stop.is_cancelled() {
+            std::thread::sleep(TICK);
+            if let Some(gap) = stalls.look_at(Instant::now()) {
+                metrics.stalls.inc();
+                tracing::warn!(
+                    gap_ms = gap.as_millis() as u64,
+                    "this process was held up; what it knows is read again"
+                );
+            }
         }
-        if let Some(gap) = stalls.look_at(Instant::now()) {
-            metrics.stalls.inc();
-            tracing::warn!(
-                gap_ms = gap.as_millis() as u64,
-                "this process was held up; what it knows is read again"
-            );
-        }
-    }
+    };
+    std::thread::Builder::new().name("stall guard".into()).spawn(guard).map(|_| ())
 }
 
 #[cfg(test)]

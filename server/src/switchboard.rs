@@ -169,6 +169,7 @@ impl Switchboard {
         match link.outgoing.try_send(Ok(message)) {
             Ok(()) => true,
             Err(mpsc::error::TrySendError::Closed(_)) => false,
+            Err(mpsc::error::TrySendError::Full(_)) if link.close.is_cancelled() => false,
             Err(mpsc::error::TrySendError::Full(_)) => {
                 tracing::warn!(worker = %link.info.name, incarnation = %to, "the worker does not read what it is sent, so its stream is closed");
                 link.close.cancel();

@@ -91,6 +91,7 @@ impl Writer {
 
     fn succeeded(&self, tries: &Tries, what: &'static str, since: Instant, rows: usize) {
         self.metrics.query(what, since.elapsed(), rows);
+        tracing::trace!(what, rows, took_ms = since.elapsed().as_millis() as u64, "written");
         if tries.logged.is_some() {
             tracing::info!(what, "the store takes what is written again");
         }

@@ -19,11 +19,14 @@ const REMEMBER: Duration = Duration::from_secs(30);
 /// Answers remembered; a flood of wrong tokens must not fill the memory.
 const REMEMBERED: usize = 10_000;
 
+/// What the store said of a token's hash, and when.
+type Known = HashMap<[u8; 32], (Option<Token>, Instant)>;
+
 /// Checks worker tokens against the store, and remembers the answers for a while.
 pub(crate) struct WorkerTokens {
     store: SharedStore,
     clock: Clock,
-    known: Mutex<HashMap<[u8; 32], (Option<Token>, Instant)>>,
+    known: Mutex<Known>,
 }
 
 impl WorkerTokens {
@@ -93,7 +96,7 @@ impl WorkerTokens {
         }
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], (Option<Token>, Instant)>> {
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -19,6 +19,9 @@ use super::ShardLoop;
 /// How long an owner's engine is held back until the store has taken what is in flight. Longer, and Arms (1.5 s ahead) would be late.
 const DRAIN_PATIENCE: Duration = Duration::from_millis(500);
 
+/// Steps in flight that the store takes in a moment: only then is the engine held back for the rest.
+const SOON_TAKEN: usize = 4_000;
+
 /// How long an owner's engine is held back while rows are read.
 const READ_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -53,6 +56,9 @@ enum Stage {
     Idle,
     Wanted(Instant),
     Jobs(JoinHandle<Result<Option<Jobs>, StoreError>>),
+    /// The jobs are read, and the store is behind: the engine goes on until it has caught up.
+    Behind(Jobs),
+    /// The engine is held back until the store has taken what is in flight.
     Draining {
         jobs: Jobs,
         until: Instant,
@@ -91,7 +97,9 @@ impl Reloading {
         match &mut self.stage {
             Stage::Jobs(read) => Answer::Jobs(read.await.expect(ended)),
             Stage::Rows(read) => Answer::Rows(read.await.expect(ended)),
-            Stage::Idle | Stage::Wanted(_) | Stage::Draining { .. } => std::future::pending().await,
+            Stage::Idle | Stage::Wanted(_) | Stage::Behind(_) | Stage::Draining { .. } => {
+                std::future::pending().await
+            }
         }
     }
 
@@ -99,7 +107,7 @@ impl Reloading {
         let stage = match &self.stage {
             Stage::Wanted(at) => Some(*at),
             Stage::Draining { until, .. } => Some(*until),
-            Stage::Idle | Stage::Jobs(_) | Stage::Rows(_) => None,
+            Stage::Idle | Stage::Jobs(_) | Stage::Behind(_) | Stage::Rows(_) => None,
         };
         stage.into_iter().chain(self.held_until).min()
     }
@@ -126,7 +134,9 @@ impl ShardLoop {
         match self.reloading.stage {
             Stage::Idle => self.reloading.stage = Stage::Wanted(at),
             Stage::Wanted(earlier) => self.reloading.stage = Stage::Wanted(earlier.min(at)),
-            Stage::Jobs(_) | Stage::Draining { .. } | Stage::Rows(_) => self.reloading.again = true,
+            Stage::Jobs(_) | Stage::Behind(_) | Stage::Draining { .. } | Stage::Rows(_) => {
+                self.reloading.again = true;
+            }
         }
     }
 
@@ -158,6 +168,12 @@ impl ShardLoop {
             self.reloading.stage = Stage::Idle;
             return;
         };
+        if self.in_flight.steps <= SOON_TAKEN
+            && let Stage::Behind(_) = self.reloading.stage
+            && let Stage::Behind(jobs) = std::mem::take(&mut self.reloading.stage)
+        {
+            self.reloading.stage = Stage::Draining { jobs, until: now + DRAIN_PATIENCE };
+        }
         match &mut self.reloading.stage {
             Stage::Wanted(at) if *at <= now => {
                 let (store, shard) = (self.shell.store.clone(), self.id);
@@ -185,7 +201,7 @@ impl ShardLoop {
         self.reloading.stage = Stage::Idle;
         match answer {
             Answer::Jobs(Ok(Some(jobs))) => {
-                self.reloading.stage = Stage::Draining { jobs, until: Instant::now() + DRAIN_PATIENCE };
+                self.reloading.stage = Stage::Behind(jobs);
             }
             Answer::Jobs(Ok(None)) | Answer::Rows(Ok(Read::NotOurs)) => {
                 self.step_down("another server owns it, or it is gone");

@@ -62,7 +62,8 @@ async fn what_is_malformed_ends_its_stream_and_nothing_else() {
         assert!(refused.message().starts_with(field), "{refused}");
     }
 
-    let run = Some(RunRef { fire_time_ms: now().as_millis(), job: 1, ordinal: 0 });
+    let named = RunRef { fire_time_ms: now().as_millis(), job: 1, ordinal: 0 };
+    let run = Some(named);
     let report = Report { seq: 1, run, attempt: 1, kind: ReportKind::Armed.into(), ..Report::default() };
     let reports = |report| FromWorker::Reports(ReportBatch { reports: vec![report] });
     let chunk = LogChunk { seq: 1, run, attempt: 1, ..LogChunk::default() };
@@ -72,10 +73,7 @@ async fn what_is_malformed_ends_its_stream_and_nothing_else() {
         (reports(Report { attempt: 0, ..report.clone() }), "report.attempt"),
         (reports(Report { shard: 256, ..report.clone() }), "report.shard"),
         (reports(Report { kind: 77, ..report.clone() }), "report.kind"),
-        (
-            reports(Report { run: Some(RunRef { job: 0, ..run.unwrap() }), ..report.clone() }),
-            "report.run.job",
-        ),
+        (reports(Report { run: Some(RunRef { job: 0, ..named }), ..report.clone() }), "report.run.job"),
         (logs(LogChunk { run: None, ..chunk.clone() }), "logs.run"),
         (logs(LogChunk { text: vec![b'x'; 300_000].into(), ..chunk.clone() }), "logs.text"),
         (FromWorker::Hello(hello(cluster.group, 7)), "message"),

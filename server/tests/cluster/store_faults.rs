@@ -1,0 +1,105 @@
+//! What becomes of fires and reports when the database does not answer, or answers into the void.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use carillon_core::run::RunState;
+use carillon_proto::v1::{StatusRequest, TriggerRequest};
+use serde_json::json;
+
+use crate::faulty::{Faulty, Lost};
+use crate::support::{Cluster, TestWorker, eventually, now, run_key};
+
+/// A cluster whose store fails as it is told.
+async fn faulty_cluster() -> (Cluster, Arc<Faulty>) {
+    let mut cluster = Cluster::new(1, 1).await;
+    let faulty = Arc::new(Faulty::new(cluster.store.clone()));
+    cluster.store = faulty.clone();
+    (cluster, faulty)
+}
+
+async fn succeeded_since(cluster: &Cluster, since: i64) -> usize {
+    let runs = cluster.runs().await;
+    runs.iter().filter(|run| run.state == RunState::Succeeded && run.due_at.as_millis() > since).count()
+}
+
+fn once_each(worker: &TestWorker) {
+    worker.seen(|seen| {
+        let doubled: Vec<_> = seen.starts.iter().filter(|(id, starts)| **starts != 1 || id.1 != 1).collect();
+        assert!(doubled.is_empty(), "{doubled:?}");
+    });
+}
+
+#[tokio::test]
+async fn unknown_outcomes_of_every_write_are_cleared_up() {
+    let (cluster, faulty) = faulty_cluster().await;
+    let job =
+        cluster.job("now", json!({"schedule": {"type": "api"}, "overlap": {"policy": "parallel"}})).await;
+    cluster.job("tick", json!({"schedule": {"type": "cron", "expression": "* * * * * ?"}, "overlap": {"policy": "parallel"}})).await;
+    // A claim whose answer is lost is seen to have succeeded, and not made again.
+    faulty.lose("claim", &[Lost::Request, Lost::Answer]);
+    for method in ["commit_slices", "insert_triggered", "advance", "move_runs"] {
+        faulty.lose(method, &[Lost::Answer, Lost::Request, Lost::Answer]);
+    }
+    let server = cluster.server("s1", "a").await;
+    let control = server.control().await;
+    let request = TriggerRequest {
+        job: job.id.get(),
+        shard: cluster.shard(0).to_string(),
+        idempotency_key: "k".into(),
+        params: None,
+        requested_by: "test".into(),
+        trace_id: Default::default(),
+    };
+    // Without a worker: the run is placed by a move later.
+    let made = eventually("the owner takes it", || async {
+        control.clone().trigger(request.clone()).await.ok().map(|answer| answer.into_inner())
+    })
+    .await;
+    let worker = TestWorker::start(cluster.group, 7, &[server.address], Duration::ZERO);
+    let key = run_key(made.run.unwrap());
+    eventually("the triggered run succeeded", || async {
+        cluster.store.run(key).await.unwrap().filter(|run| run.state == RunState::Succeeded)
+    })
+    .await;
+    let since = now().as_millis();
+    eventually("fires go on", || async { (succeeded_since(&cluster, since).await >= 3).then_some(()) }).await;
+    for method in ["claim", "commit_slices", "insert_triggered", "advance", "move_runs"] {
+        assert_eq!(faulty.still_to_lose(method), 0, "{method} was never put to the test");
+    }
+    once_each(&worker);
+    assert_eq!(worker.seen(|seen| seen.starts.get(&(key, 1)).copied()), Some(1));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn runs_start_on_time_while_the_database_is_away_and_are_recorded_when_it_is_back() {
+    let (cluster, faulty) = faulty_cluster().await;
+    cluster.job("tick", json!({"schedule": {"type": "cron", "expression": "* * * * * ?"}})).await;
+    let server = cluster.server("s1", "a").await;
+    let worker = TestWorker::start(cluster.group, 7, &[server.address], Duration::ZERO);
+    eventually("runs succeed", || async { (succeeded_since(&cluster, 0).await >= 2).then_some(()) }).await;
+    faulty.set_down(true);
+    let down_at = now().as_millis();
+    let before = worker.seen(|seen| seen.starts.len());
+    eventually("runs start without the database", || async {
+        worker.seen(|seen| (seen.starts.len() >= before + 4).then_some(()))
+    })
+    .await;
+    let status = server.control().await.status(StatusRequest {}).await.unwrap().into_inner();
+    assert!(status.shards[0].owner, "an owner stays one while nobody else is");
+    faulty.set_down(false);
+    let back_at = now().as_millis();
+    eventually("every run of the outage is recorded", || async {
+        let runs = cluster.runs().await;
+        let during: Vec<_> =
+            runs.iter().filter(|run| (down_at..back_at).contains(&run.due_at.as_millis())).collect();
+        let recorded = during.iter().all(|run| {
+            run.state == RunState::Succeeded && run.lateness().is_some_and(|late| late.as_millis() < 500)
+        });
+        (during.len() >= 3 && recorded).then_some(())
+    })
+    .await;
+    once_each(&worker);
+    server.stop().await;
+}
