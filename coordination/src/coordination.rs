@@ -22,7 +22,8 @@ use crate::name::{LockKey, Topic};
 ///   lock: each is reported by [`Hint::LockLost`](crate::Hint::LockLost), and taking it again is the caller's decision.
 /// * **Every call has a deadline** (the backend's operation timeout). A write without a definite answer fails with
 ///   [`Unknown`](crate::CoordinationError::Unknown); each call says what the handle then does about it.
-/// * **Hints may be late, twice or for nothing.** The reads are the truth.
+/// * **Hints may be late, twice or for nothing.** The reads are the truth; a read may be a moment old (another handle's
+///   write may not be in it yet), but while the connection lasts never older than this handle's own writes and hints.
 #[async_trait]
 pub trait Coordination: Debug + Send + Sync {
     /// Becomes a member under `member.id`, or, if already joined, the same as [`update_member`](Self::update_member).

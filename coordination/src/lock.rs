@@ -51,7 +51,8 @@ pub enum LockOutcome {
         /// The state of the lock.
         version: LockVersion,
     },
-    /// Another session holds it.
+    /// Another session holds it. This may be a moment old, as every read; if the lock was free already, the hint of its
+    /// release is still to come.
     HeldBy(LockHolder),
 }
 

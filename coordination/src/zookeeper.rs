@@ -34,7 +34,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use zookeeper_client as zk;
@@ -47,7 +47,7 @@ use crate::hint::{Hints, SessionState, SessionStates};
 use crate::lock::{LockData, LockHolder, LockOutcome, LockVersion};
 use crate::member::Member;
 use crate::name::{LockKey, Topic};
-use failure::answer;
+use failure::{Failure, answer};
 use shared::Shared;
 
 /// A handle on a ZooKeeper ensemble. Dropping it closes its session in the background;
@@ -91,8 +91,8 @@ impl ZooKeeper {
         }
     }
 
-    /// Ends the session on the ensemble's side, as its expiry would: for tests and fault drills. The handle learns it
-    /// from the ensemble and makes a new session.
+    /// Ends the session on the ensemble's side, as its expiry would: for tests and fault drills. Returns when the
+    /// handle has learned it from the ensemble; it then makes a new session.
     ///
     /// # Errors
     /// [`Disconnected`](CoordinationError::Disconnected) or [`Unavailable`](CoordinationError::Unavailable) if the
@@ -100,18 +100,32 @@ impl ZooKeeper {
     pub async fn expire_session(&self) -> Result<()> {
         let doing = "expire the session";
         let session = self.shared.session(doing)?;
-        let deadline = self.shared.deadline();
-        // A second connection takes the session over, and closes it.
-        let connector = zk::Client::connector().with_session(session.client.session().clone());
-        let usurper = answer(deadline, connector.connect(&self.shared.settings.servers))
-            .await
-            .map_err(|failure| failure.into_read(doing))?;
-        let states = usurper.state_watcher();
-        drop(usurper);
-        if session::closed(states, deadline).await {
-            Ok(())
-        } else {
-            Err(CoordinationError::Unavailable { doing, source: None })
+        // A second connection takes the session over, and closes it. The first one comes back for its session, and may take
+        // it over again before that is done: then the ensemble refuses the closing ("moved"), which the client does not
+        // tell. So only this handle's own word counts.
+        let deadline = Instant::now() + self.shared.settings.session_timeout * 3;
+        let mut states = self.session();
+        let lost = |state| match state {
+            SessionState::Connected { session: number } => number != session.number,
+            SessionState::Disconnected => false,
+            SessionState::Expired | SessionState::IdTaken | SessionState::Closed => true,
+        };
+        loop {
+            let connector = zk::Client::connector().with_session(session.client.session().clone());
+            let connecting = connector.connect(&self.shared.settings.servers);
+            let failure = match answer(self.shared.deadline(), connecting).await {
+                Ok(usurper) => {
+                    drop(usurper);
+                    Failure::NoAnswer(None)
+                }
+                Err(failure) => failure,
+            };
+            if timeout_at(self.shared.deadline(), states.wait_for(lost)).await.is_ok() {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(failure.into_read(doing));
+            }
         }
     }
 }

@@ -44,7 +44,7 @@ pub(super) async fn supervise(shared: Arc<Shared>, stop: CancellationToken) -> b
 }
 
 /// Waits until a client whose last user is gone has told the ensemble and got its answer.
-pub(super) async fn closed(mut states: zk::StateWatcher, deadline: Instant) -> bool {
+async fn closed(mut states: zk::StateWatcher, deadline: Instant) -> bool {
     loop {
         if states.peek_state().is_terminated() {
             return true;
