@@ -16,7 +16,7 @@
 //! Three recursive watches per session (members, locks, topics) are all it costs an idle ensemble, however many locks
 //! there are.
 //!
-//! Start reading at [`session`]: one task per handle owns the session, reports its state, and replaces it when it is lost.
+//! Start reading at `session.rs`: one task per handle owns the session, reports its state, and replaces it when it is lost.
 
 mod attempts;
 mod chores;

@@ -18,8 +18,8 @@ use std::time::Duration;
 
 use carillon_coordination::conformance::PATIENCE;
 use carillon_coordination::{
-    Coordination, CoordinationError, Hint, Hints, LockData, LockKey, LockOutcome, SessionState, ZooKeeper,
-    ZooKeeperSettings,
+    Coordination, CoordinationError, Hint, Hints, LockData, LockKey, LockOutcome, Member, SessionState,
+    ZooKeeper, ZooKeeperSettings, join_with_patience,
 };
 use ensemble::{Root, server};
 use futures::future::join_all;
@@ -272,6 +272,30 @@ async fn a_join_that_timed_out_leaves_no_member_behind() {
     eventually("one has joined", || async { one.join(server("one")).await.is_ok() }).await;
     eventually("both are there", || async { two.members().await.unwrap() == [server("one"), server("two")] })
         .await;
+}
+
+#[tokio::test]
+async fn a_predecessor_that_crashed_is_waited_out() {
+    let Some(scene) = Scene::new("crashed").await else { return };
+    scene.one.try_lock(&scene.lock, LockData::default()).await.unwrap();
+    scene.proxy.close();
+    let crashed = Instant::now();
+    let successor = ZooKeeper::connect(scene.root.settings.clone()).await.unwrap();
+    let reborn = Member { incarnation: 2, ..server("one") };
+    match successor.join(reborn.clone()).await {
+        Err(CoordinationError::IdTaken { holder }) => assert_eq!(holder.incarnation, 1),
+        other => panic!("the predecessor's session still lives, but {other:?}"),
+    }
+
+    join_with_patience(&successor, reborn.clone(), PATIENCE).await.unwrap();
+    let waited = crashed.elapsed();
+    // The ensemble looks for dead sessions once per tick (0.5 s).
+    assert!(waited < scene.root.session_timeout() + Duration::from_secs(2), "it took {waited:?}");
+    eventually("two sees the successor", || async {
+        scene.two.members().await.is_ok_and(|members| members.contains(&reborn))
+    })
+    .await;
+    assert!(successor.try_lock(&scene.lock, LockData::default()).await.unwrap().is_acquired());
 }
 
 #[tokio::test]

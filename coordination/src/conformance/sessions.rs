@@ -38,10 +38,16 @@ pub async fn a_lost_session_is_replaced_but_not_its_locks<C: Cluster>(cluster: &
 /// Each new session of a handle has a higher number.
 pub async fn every_session_has_its_number<C: Cluster>(cluster: &C) {
     let handle = joined(cluster, "numbered").await;
+    let lock = key("numbered.0");
     let mut last = session_number(&handle, |_| true).await;
     for _ in 0..3 {
+        eventually("the lock is taken", || async {
+            handle.try_lock(&lock, LockData::default()).await.is_ok_and(|outcome| outcome.is_acquired())
+        })
+        .await;
         cluster.expire(&handle).await;
         last = session_number(&handle, |number| number > last).await;
+        assert!(!handle.holds(&lock), "session {last} holds what an earlier one took");
     }
     handle.members().await.expect("the last session works");
 }

@@ -74,7 +74,7 @@ async fn keep_membership(shared: &Shared, session: &Session) -> Result<()> {
             _ => return Ok(()),
         }
     };
-    members::write(shared, session, &wish, shared.deadline()).await?;
+    members::write(shared, session, &wish, "be a member again").await?;
     shared.joined(session.number, &wish);
     Ok(())
 }

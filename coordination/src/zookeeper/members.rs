@@ -13,10 +13,9 @@ use crate::zookeeper::znodes::{self, EPHEMERAL, MEMBERS};
 /// How many members are read by one request: a member's JSON is some hundred bytes, an answer may have 1 MiB.
 const READ_BATCH: usize = 200;
 
-const JOINING: &str = "join";
-
 pub(super) async fn join(shared: &Shared, member: Member) -> Result<()> {
-    let session = shared.session(JOINING)?;
+    let doing = "join";
+    let session = shared.session(doing)?;
     let present = {
         let view = shared.view();
         if let Some(wish) = &view.wish
@@ -32,7 +31,7 @@ pub(super) async fn join(shared: &Shared, member: Member) -> Result<()> {
     // Nothing but this member hangs on the session yet. If it stays unknown whether it was created, also because the
     // caller went away, the session goes and takes it along.
     let mut renewal = RenewUnlessAnswered { shared, session: session.number, armed: true };
-    let outcome = write(shared, &session, &member, shared.deadline()).await;
+    let outcome = write(shared, &session, &member, doing).await;
     renewal.armed = matches!(outcome, Err(CoordinationError::Unknown { .. }));
     outcome?;
     shared.view().wish = Some(member.clone());
@@ -68,7 +67,7 @@ pub(super) async fn update(shared: &Shared, member: Member) -> Result<()> {
         member
     };
     let session = shared.session(doing)?;
-    let outcome = write(shared, &session, &wish, shared.deadline()).await;
+    let outcome = write(shared, &session, &wish, doing).await;
     match outcome {
         Ok(()) => shared.joined(session.number, &wish),
         Err(_) => shared.chores.notify_one(),
@@ -87,15 +86,16 @@ pub(super) async fn write(
     shared: &Shared,
     session: &Session,
     member: &Member,
-    deadline: Instant,
+    doing: &'static str,
 ) -> Result<()> {
+    let deadline = shared.deadline();
     let path = znodes::member(&member.id);
     let data = znodes::encode_member(member);
     loop {
         let found = match answer(deadline, session.client.get_data(&path)).await {
             Ok(found) => Some(found),
             Err(failure) if failure.is_code(&zk::Error::NoNode) => None,
-            Err(failure) => return Err(failure.into_read(JOINING)),
+            Err(failure) => return Err(failure.into_read(doing)),
         };
         let written = match found {
             None => answer(deadline, session.client.create(&path, &data, &EPHEMERAL)).await.map(|_| ()),
@@ -113,7 +113,7 @@ pub(super) async fn write(
                     transaction.add_delete(&path, Some(stat.version))?;
                     transaction.add_create(&path, &data, &EPHEMERAL)
                 };
-                add().map_err(|error: zk::Error| Failure::from(error).into_write(JOINING))?;
+                add().map_err(|error: zk::Error| Failure::from(error).into_write(doing))?;
                 answer(deadline, transaction.commit()).await.map(|_| ())
             }
             Some((other, _)) => {
@@ -124,7 +124,7 @@ pub(super) async fn write(
         match written {
             Ok(()) => return Ok(()),
             Err(failure) if failure.is_race() && Instant::now() < deadline => {}
-            Err(failure) => return Err(failure.into_write(JOINING)),
+            Err(failure) => return Err(failure.into_write(doing)),
         }
     }
 }

@@ -1,8 +1,10 @@
 //! The task that owns the session: makes it, listens to it, reports its state, and makes a new one when it is lost.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use zookeeper_client as zk;
@@ -118,15 +120,23 @@ enum End {
 
 async fn serve(shared: &Shared, established: Established, stop: &CancellationToken) -> End {
     let session = Session { client: established.client.clone(), number: shared.view().session };
-    let end = tokio::select! {
-        biased;
-        () = stop.cancelled() => End::Stopped,
-        () = shared.asked_to_renew(session.number) => End::Renewed,
-        () = listen(shared, established) => End::Lost,
-        () = chores::keep_order(shared, &session) => End::Lost,
+    let serving = async {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => End::Stopped,
+            () = shared.asked_to_renew(session.number) => End::Renewed,
+            () = listen(shared, established) => End::Lost,
+            () = chores::keep_order(shared, &session) => End::Lost,
+        }
     };
+    // The client's watchers panic when the client's own task has died. A handle that went on saying "connected" after that
+    // would be worse than any lost session. (It is also seen, harmlessly, while a runtime shuts down.)
+    let end = AssertUnwindSafe(serving).catch_unwind().await;
     shared.unlink();
-    end
+    end.unwrap_or_else(|_| {
+        tracing::error!("the coordination client panicked, its session is given up");
+        End::Lost
+    })
 }
 
 /// Passes on what the session says, until it says that it is lost.

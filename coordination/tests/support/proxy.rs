@@ -22,6 +22,8 @@ struct Orders {
     hold_answers_to: u64,
     /// Connections up to this number have lost their client.
     cut_to: u64,
+    /// New connections are refused.
+    closed: bool,
 }
 
 pub(crate) struct Proxy {
@@ -56,6 +58,9 @@ impl Proxy {
         let node = node.to_owned();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                if orders_seen.borrow().closed {
+                    continue;
+                }
                 let server = TcpStream::connect(&node).await.unwrap();
                 count.send_modify(|count| *count += 1);
                 let number = *count.borrow();
@@ -91,6 +96,13 @@ impl Proxy {
     pub(crate) fn hold_answers(&self) {
         let present = *self.accepted.borrow();
         self.orders.send_modify(|orders| orders.hold_answers_to = present);
+    }
+
+    /// Cuts present connections off from their client and lets no new ones through: to the node it looks as if the client's
+    /// machine had lost its power.
+    pub(crate) fn close(&self) {
+        self.cut();
+        self.orders.send_modify(|orders| orders.closed = true);
     }
 
     /// Cuts present connections off from their client; their requests still reach the node.
