@@ -58,10 +58,6 @@ impl RunContext {
         Self { inner: Arc::new(Inner { run, subtask, cancelled, key_text: OnceLock::new() }) }
     }
 
-    pub(crate) fn info(&self) -> &RunInfo {
-        &self.inner.run
-    }
-
     /// The job's number.
     pub fn job_id(&self) -> u32 {
         self.inner.run.key.run.job

@@ -10,7 +10,9 @@ use std::future::Future;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub(crate) use erased::{AnyJob, ErasedParallel, erase_blocking, erase_job, erase_parallel, erase_reduce};
+pub(crate) use erased::{
+    AnyJob, ErasedJob, ErasedParallel, erase_blocking, erase_job, erase_parallel, erase_reduce,
+};
 pub use function::{BlockingFn, JobFn, blocking_fn, job_fn};
 pub use outcome::{JobError, JobResult, failed, fatal, retry_after, skip};
 pub(crate) use outcome::{Outcome, Verdict};

@@ -61,6 +61,7 @@ mod job;
 mod logs;
 mod progress;
 mod run_id;
+pub mod testing;
 mod worker;
 
 pub use client::{Client, RunHandle, RunState, RunStatus, TriggerOptions};

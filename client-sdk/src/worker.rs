@@ -27,11 +27,12 @@ use crate::progress::ProgressBoard;
 pub use builder::Worker;
 use clock::ClusterClock;
 use discovery::Source;
+pub(crate) use engine::panicked;
 use engine::{EVENT_QUEUE, Engine, Event, Stand, Unit};
-use ledger::{Ledger, UnitSpec};
+pub(crate) use ledger::{Arm, ClusterTime, Input, Kind, Ledger, Output, Overlap, Payload, UnitSpec};
 use links::Links;
-use parallel::Parallel;
 pub(crate) use parallel::{EmitBuffer, ReduceFeed};
+use parallel::{LevelTwo, Parallel};
 use spool::LinkId;
 
 /// How often log lines are gathered into chunks.
@@ -73,7 +74,7 @@ async fn serve(plan: Plan, stop: CancellationToken) -> Result<(), Error> {
     let (link_ends, ended_links) = mpsc::unbounded_channel();
     let level_two = units.iter().map(|(spec, job)| {
         let job = if let AnyJob::Parallel(job, _) = job { Some(Arc::clone(job)) } else { None };
-        (spec.handler.clone(), spec.concurrency, job)
+        LevelTwo { handler: spec.handler.clone(), concurrency: spec.concurrency, job }
     });
     let shared = Arc::new(Shared {
         clock: ClusterClock::new(),

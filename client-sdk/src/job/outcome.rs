@@ -61,10 +61,6 @@ impl JobError {
             _ => None,
         }
     }
-
-    pub(crate) fn verdict(&self) -> Verdict {
-        self.verdict
-    }
 }
 
 impl fmt::Debug for JobError {

@@ -66,7 +66,7 @@ fn value_after(text: &str, from: usize) -> Option<(usize, usize)> {
             (start, Box::new(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | '}' | ')' | '"' | '&')))
         }
     };
-    let end = text[start..].find(|c| stop(c)).map_or(text.len(), |at| start + at);
+    let end = text[start..].find(stop).map_or(text.len(), |at| start + at);
     (end > start).then_some((start, end))
 }
 

@@ -193,6 +193,9 @@ pub(crate) const MAX_ARMED: usize = 50_000;
 /// The most bytes of params that armed and waiting runs may hold together.
 const MAX_ARMED_BYTES: usize = 256 * 1024 * 1024;
 
+/// The most timers of a step: the first handlers are entered while the others are still being taken.
+const SLICE: usize = 128;
+
 /// A drain keeps what is due within a second: moving it could make it late.
 const DRAIN_KEEPS_MS: u64 = 1_000;
 
@@ -236,7 +239,8 @@ impl Ledger {
         self.spool_full = full;
     }
 
-    /// Advances to `now`, takes `input`, starts what is due, and appends what is to be done.
+    /// Advances to `now`, takes `input`, starts what is due, and appends what is to be done. Where very much is due at once it takes a part;
+    /// [`next_wake`](Self::next_wake) is then not after `now`.
     pub(crate) fn step(&mut self, now: ClusterTime, input: Input, out: &mut Vec<Output>) {
         match input {
             Input::Tick => {}
@@ -290,7 +294,8 @@ impl Ledger {
     }
 
     fn pass_time(&mut self, now: ClusterTime, out: &mut Vec<Output>) {
-        while let Some((timer, key)) = self.timers.pop_due(now) {
+        for _ in 0..SLICE {
+            let Some((timer, key)) = self.timers.pop_due(now) else { return };
             match timer {
                 Timer::Due { plan_no } => self.due(now, key, plan_no, out),
                 Timer::StartBy => self.waited_too_long(now, key, out),

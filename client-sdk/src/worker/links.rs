@@ -50,7 +50,11 @@ impl Links {
     /// Hands a message to every stream; tells whether any took it.
     pub(crate) fn send_all(&self, message: &Message) -> bool {
         let up = self.up.read().unwrap_or_else(PoisonError::into_inner);
-        up.values().fold(false, |taken, sender| sender.try_send(wrap(message.clone())).is_ok() || taken)
+        let mut taken = false;
+        for sender in up.values() {
+            taken |= sender.try_send(wrap(message.clone())).is_ok();
+        }
+        taken
     }
 
     /// Hands a message to the stream that speaks for the shard, or to all where none is known to.

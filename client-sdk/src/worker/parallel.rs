@@ -44,6 +44,13 @@ pub(crate) struct Parallel {
     credits_due: Mutex<bool>,
 }
 
+/// A unit as the parallel side sees it; `job` is there where it has a level 2.
+pub(crate) struct LevelTwo {
+    pub(crate) handler: String,
+    pub(crate) concurrency: usize,
+    pub(crate) job: Option<Arc<dyn ErasedParallel>>,
+}
+
 /// A split or reduce that is running; it is taken off the books when dropped.
 pub(crate) struct Open<T> {
     port: Arc<T>,
@@ -65,13 +72,12 @@ impl<T> Drop for Open<T> {
 }
 
 impl Parallel {
-    /// `units` are handler, concurrency and the job of level 2 where there is one.
-    pub(crate) fn new(units: Vec<(String, usize, Option<Arc<dyn ErasedParallel>>)>) -> Self {
+    pub(crate) fn new(units: Vec<LevelTwo>) -> Self {
         let wake = Arc::new(Notify::new());
         let results = Arc::new(Results::new(Arc::clone(&wake)));
         let pools = units
             .into_iter()
-            .map(|(handler, concurrency, job)| {
+            .map(|LevelTwo { handler, concurrency, job }| {
                 job.map(|job| Arc::new(Pool::new(handler, concurrency, job, Arc::clone(&results))))
             })
             .collect();

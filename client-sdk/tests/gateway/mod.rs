@@ -4,6 +4,7 @@
     dead_code,
     unreachable_pub,
     missing_docs,
+    clippy::unwrap_used,
     reason = "a part of several test programs, each of which uses some of it"
 )]
 

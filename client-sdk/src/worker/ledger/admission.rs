@@ -56,24 +56,24 @@ impl Ledger {
         }
         let unit = self.by_handler[&arm.handler];
         if !arm.is_gated() {
-            return self.to_unit(now, key, unit, out);
+            return self.enter_unit(now, key, unit, out);
         }
         let overlap = arm.overlap;
         let gate = self.jobs.entry(key.run.job).or_default();
         let (inside, waiting) = (gate.inside.len(), gate.waiting.len());
         match overlap {
-            Overlap::Parallel(max) if inside < max && waiting == 0 => self.to_unit(now, key, unit, out),
+            Overlap::Parallel(max) if inside < max && waiting == 0 => self.enter_unit(now, key, unit, out),
             Overlap::Skip | Overlap::Queue(_) | Overlap::Replace if inside == 0 && waiting == 0 => {
-                self.to_unit(now, key, unit, out);
+                self.enter_unit(now, key, unit, out);
             }
             Overlap::Skip => self.skip(now, key, ReportReason::Overlap, out),
             Overlap::Queue(limit) if waiting >= limit => self.skip(now, key, ReportReason::QueueFull, out),
-            Overlap::Queue(_) | Overlap::Parallel(_) => self.to_job_queue(now, key, unit, out),
+            Overlap::Queue(_) | Overlap::Parallel(_) => self.wait_behind_job(now, key, unit, out),
             Overlap::Replace => self.replace(now, key, unit, out),
         }
     }
 
-    fn to_job_queue(&mut self, now: ClusterTime, key: AttemptKey, unit: usize, out: &mut Vec<Output>) {
+    fn wait_behind_job(&mut self, now: ClusterTime, key: AttemptKey, unit: usize, out: &mut Vec<Output>) {
         if self.units[unit].queue_is_full() {
             return self.skip(now, key, ReportReason::QueueFull, out);
         }
@@ -107,14 +107,14 @@ impl Ledger {
             }
         }
         if self.jobs.entry(key.run.job).or_default().inside.is_empty() {
-            self.to_unit(now, key, unit, out);
+            self.enter_unit(now, key, unit, out);
         } else {
-            self.to_job_queue(now, key, unit, out);
+            self.wait_behind_job(now, key, unit, out);
         }
     }
 
     /// Past the job's gate: start, wait for a place, or be refused.
-    fn to_unit(&mut self, now: ClusterTime, key: AttemptKey, unit: usize, out: &mut Vec<Output>) {
+    fn enter_unit(&mut self, now: ClusterTime, key: AttemptKey, unit: usize, out: &mut Vec<Output>) {
         let gate = &mut self.units[unit];
         let free = gate.running < gate.spec.concurrency && gate.waiting.is_empty();
         if !free && gate.queue_is_full() {
@@ -174,7 +174,7 @@ impl Ledger {
             if let Some(entry) = self.entries.get_mut(&first) {
                 entry.move_to(State::Armed);
             }
-            self.to_unit(now, first, unit, out);
+            self.enter_unit(now, first, unit, out);
         }
     }
 

@@ -15,7 +15,6 @@ enum Move {
         plan_no: u32,
         version: u32,
         delay: i64,
-        policy: usize,
         timeout: u64,
         mine: bool,
     },
@@ -48,9 +47,9 @@ enum Move {
 fn moves() -> impl Strategy<Value = Move> {
     let run = || (0i64..4, 1u32..3, 1u32..3);
     prop_oneof![
-        8 => (run(), (1u32..4, 1u32..3), (-50i64..300), 0usize..5, prop_oneof![Just(0u64), 1u64..300], prop::bool::weighted(0.95))
-            .prop_map(|((run, job, attempt), (plan_no, version), delay, policy, timeout, mine)|
-                Move::Arm { run, job, attempt, plan_no, version, delay, policy, timeout, mine }),
+        8 => (run(), (1u32..4, 1u32..3), (-50i64..300), prop_oneof![Just(0u64), 1u64..300], prop::bool::weighted(0.95))
+            .prop_map(|((run, job, attempt), (plan_no, version), delay, timeout, mine)|
+                Move::Arm { run, job, attempt, plan_no, version, delay, timeout, mine }),
         2 => (run(), 1u32..4).prop_map(|((run, job, attempt), plan_no)| Move::Disarm { run, job, attempt, plan_no }),
         1 => (run(), 0u64..400).prop_map(|((run, job, attempt), grace)| Move::Cancel { run, job, attempt, grace }),
         6 => (0usize..3, any::<bool>()).prop_map(|(place, ok)| Move::Finish { place, ok }),
@@ -154,7 +153,7 @@ proptest! {
         let mut now = ClusterTime::from_millis(1_000);
         for step in history {
             let input = match step {
-                Move::Arm { run, job, attempt, plan_no, version, delay, policy: _, timeout, mine } => {
+                Move::Arm { run, job, attempt, plan_no, version, delay, timeout, mine } => {
                     let mut order = arm(1_000 + run * 100, job);
                     order.key.attempt = attempt;
                     order.plan_no = plan_no;
