@@ -56,11 +56,9 @@ fn push_digits(text: &mut String, number: u64, digits: usize) {
 
 /// A trace id as W3C writes it: 32 hexadecimal digits; empty when the server sent none.
 pub(crate) fn trace_text(bytes: &[u8]) -> String {
-    use fmt::Write;
-    bytes.iter().fold(String::with_capacity(32), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |value: u8| char::from(DIGITS[usize::from(value & 15)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
 }
 
 #[cfg(test)]

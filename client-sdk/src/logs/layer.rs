@@ -30,15 +30,14 @@ struct Target {
 
 /// Makes the span of a run or a subtask: its events go to the run's log, and it carries the trace id for every other layer.
 pub(crate) fn run_span(info: &RunInfo, subtask: Option<(&str, u64)>) -> Span {
-    let trace = trace_text(&info.trace_id);
     let make = || match subtask {
         None => tracing::error_span!(
             target: "carillon", "run",
-            id = info.run_id(), attempt = info.key.attempt, job = info.job_name, trace_id = trace
+            id = info.run_id(), attempt = info.key.attempt, job = info.job_name, trace_id = trace_text(&info.trace_id)
         ),
         Some((key, index)) => tracing::error_span!(
             target: "carillon", "subtask",
-            id = info.run_id(), attempt = info.key.attempt, job = info.job_name, trace_id = trace, index, key
+            id = info.run_id(), attempt = info.key.attempt, job = info.job_name, trace_id = trace_text(&info.trace_id), index, key
         ),
     };
     let Some(log) = info.log.clone() else { return make() };
