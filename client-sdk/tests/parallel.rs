@@ -1,5 +1,7 @@
 //! Parallel runs over a real stream.
 
+#![allow(clippy::print_stderr, reason = "says what it measured")]
+
 mod gateway;
 
 use std::collections::HashMap;

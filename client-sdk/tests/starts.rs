@@ -1,5 +1,7 @@
 //! Many runs due on the same millisecond. No judgement of time beyond "never early", for the machine may be busy; it prints what it measured.
 
+#![allow(clippy::print_stderr, reason = "says what it measured")]
+
 mod gateway;
 
 use carillon_client::prelude::*;

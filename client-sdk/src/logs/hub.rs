@@ -23,6 +23,9 @@ const CHUNK_BYTES: usize = 64 * 1024;
 /// The most bytes of a message, well below the 4 MiB that a gRPC peer takes by default.
 const BATCH_BYTES: usize = 1024 * 1024;
 
+/// The most chunks of a message: many runs with a line each.
+const BATCH_CHUNKS: usize = 500;
+
 /// The longest line; a longer one is cut, so that a chunk always holds whole lines.
 const MAX_LINE_BYTES: usize = 16 * 1024;
 
@@ -184,7 +187,7 @@ impl LogHub {
                 continue;
             }
             sent.at = Some(now);
-            if bytes + sent.chunk.text.len() > BATCH_BYTES {
+            if bytes + sent.chunk.text.len() > BATCH_BYTES || batch.len() >= BATCH_CHUNKS {
                 batches.push(v1::LogBatch { chunks: std::mem::take(&mut batch) });
                 bytes = 0;
             }

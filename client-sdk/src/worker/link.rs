@@ -73,6 +73,9 @@ pub(super) async fn keep(shared: Arc<Shared>, address: String, stop: Cancellatio
         };
         match ended {
             Err(LinkError::Stopping) => return,
+            Err(LinkError::Status(status)) if refuses(&status) => {
+                tracing::error!(target: "carillon", server = address, code = ?status.code(), why = status.message(), "server refuses this worker, trying again");
+            }
             Err(error) => {
                 tracing::info!(target: "carillon", server = address, error = %chain(&error), "no stream to server, trying again");
             }
@@ -90,6 +93,12 @@ pub(super) async fn keep(shared: Arc<Shared>, address: String, stop: Cancellatio
         }
         backoff = (backoff * 2).min(LAST_BACKOFF);
     }
+}
+
+/// Whether a person has to mend something: token, group, or what the worker says of itself.
+fn refuses(status: &tonic::Status) -> bool {
+    use tonic::Code::{InvalidArgument, NotFound, PermissionDenied, Unauthenticated, Unimplemented};
+    matches!(status.code(), Unauthenticated | PermissionDenied | InvalidArgument | NotFound | Unimplemented)
 }
 
 fn chain(error: &dyn std::error::Error) -> String {
@@ -188,7 +197,7 @@ async fn receive(
         }
         FromServer::Arms(batch) => {
             for arm in &batch.arms {
-                shared.links.set_home(arm.shard, link);
+                shared.links.guess_home(arm.shard, link);
             }
             send(shared, Event::Arms(batch.arms)).await?;
         }

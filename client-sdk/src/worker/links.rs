@@ -36,6 +36,11 @@ impl Links {
         self.up.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
     }
 
+    /// Notes that this stream armed a run of the shard: a guess, since any holder may, so it displaces nobody.
+    pub(crate) fn guess_home(&self, shard: u32, link: LinkId) {
+        self.homes.lock().unwrap_or_else(PoisonError::into_inner).entry(shard).or_insert(link);
+    }
+
     /// Notes that this stream acts for the shard.
     pub(crate) fn set_home(&self, shard: u32, link: LinkId) {
         self.homes.lock().unwrap_or_else(PoisonError::into_inner).insert(shard, link);

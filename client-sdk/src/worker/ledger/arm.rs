@@ -63,7 +63,9 @@ impl Ledger {
     }
 
     fn reason_to_refuse(&self, now: ClusterTime, arm: &Arm) -> Option<ReportReason> {
-        if self.jobs.get(&arm.key.run.job).is_some_and(|job| arm.job_version < job.version) {
+        // A reduce ends a run that began before the edit; refusing it would lose the whole map.
+        let older = self.jobs.get(&arm.key.run.job).is_some_and(|job| arm.job_version < job.version);
+        if older && arm.kind != Kind::Reduce {
             return Some(ReportReason::OldVersion);
         }
         if self.draining {

@@ -346,10 +346,12 @@ fn a_reduce_of_a_run_is_another_phase_and_passes_the_jobs_gate() {
     reduce.key.reduce = true;
     bench.arm(500, split);
     bench.succeed(510, key(500, 1));
-    let next = Arm { handler: "map_reduce".to_owned(), kind: Kind::Split, ..arm(520, 1) };
+    let edited = 2;
+    let next =
+        Arm { handler: "map_reduce".to_owned(), kind: Kind::Split, job_version: edited, ..arm(520, 1) };
     bench.arm(520, next);
     let out = bench.arm(530, reduce);
-    assert_eq!(started(&out).len(), 1, "though the next run of the job is running");
+    assert_eq!(started(&out).len(), 1, "though the next run of the job is running, of a newer version");
     let Some(Output::Report(report)) = out.first() else { panic!("a report") };
     assert_eq!(report.run_kind, RunKind::Reduce);
 }
