@@ -70,6 +70,9 @@ pub async fn open(url: &str) -> Result<SharedStore, StoreError> {
     if let Some(path) = url.strip_prefix("sqlite:").filter(|path| !path.is_empty()) {
         return Ok(Arc::new(sqlite::SqliteStore::open(sqlite::SqliteConfig::file(path)).await?));
     }
+    if url.starts_with("mysql:") {
+        return Ok(Arc::new(mysql::MysqlStore::connect(mysql::MysqlConfig::new(url))?));
+    }
     // The URL may hold a password, so only its scheme is told.
     let scheme = url.split_once(':').map_or("nothing", |(scheme, _)| scheme);
     Err(StoreError::Corrupt {

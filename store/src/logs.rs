@@ -5,7 +5,7 @@ use carillon_core::ids::{AttemptNo, RunKey};
 
 use crate::StoreError;
 
-/// A piece of an attempt's log: whole lines of UTF-8 text, each ended by a newline.
+/// A piece of an attempt's log: whole lines of UTF-8 text, each ended by a newline; at most 4 MiB.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogChunk {
     /// The run.
@@ -26,10 +26,10 @@ pub const MAX_LOG_BYTES: u64 = 10 * 1024 * 1024;
 /// The logs of runs.
 #[async_trait]
 pub trait LogStore {
-    /// Appends chunks; numbers that exist are left as they are.
+    /// Appends chunks; numbers that exist are left as they are. What would make a log longer than [`MAX_LOG_BYTES`] is left out.
     async fn append_logs(&self, chunks: &[LogChunk]) -> Result<(), StoreError>;
 
-    /// Bytes `from..from + limit` of an attempt's log, cut at chunk borders where that is less, with the total length so far.
+    /// Bytes `from..from + limit` of an attempt's log, or less where a chunk in between has not arrived yet, with the total length so far.
     async fn read_log(
         &self,
         run: RunKey,

@@ -7,7 +7,7 @@ use carillon_core::time::Timestamp;
 
 use crate::StoreError;
 
-/// A batch of subtasks as emitted by `split`. Payloads are stored compressed.
+/// A batch of subtasks as emitted by `split`, at most 4 MiB of payloads. Payloads are stored compressed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubtaskBatch {
     /// The batch's number, from 0 without gaps; a repeated number is the same batch.

@@ -16,10 +16,19 @@ const NEW_CHUNKS: Insert = Insert {
     existing: Existing::Keep,
 };
 
+/// The largest chunk: written in hexadecimal it is half of the packet that a server with default settings takes.
+const MAX_CHUNK_BYTES: usize = 4 * 1024 * 1024;
+
 pub(crate) async fn append_logs<D: Database>(db: &mut D, chunks: Arc<[LogChunk]>) -> Result<(), StoreError> {
     let mut rows = Vec::new();
     for chunk in chunks.iter() {
         let bytes = chunk.text.as_bytes();
+        if bytes.len() > MAX_CHUNK_BYTES {
+            return Err(StoreError::LimitExceeded {
+                what: "a log chunk in bytes",
+                limit: MAX_CHUNK_BYTES as u64,
+            });
+        }
         // The worker keeps to the limit and marks what it drops; one that does not must not fill the database.
         if chunk.offset.saturating_add(bytes.len() as u64) > MAX_LOG_BYTES {
             continue;

@@ -8,8 +8,8 @@ use crate::subtasks::SubtaskPayload;
 /// The longest key to search a subtask by, as the trait promises.
 const MAX_KEY_CHARACTERS: usize = 128;
 
-/// The most payload bytes of a batch: half of what a server with default settings takes in a packet, so that any batch can be stored.
-pub(super) const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
+/// The most payload bytes of a batch: written in hexadecimal it is half of the packet that a server with default settings takes.
+pub(super) const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 
 /// Refuses what is larger than the trait promises to store.
 pub(super) fn check(subtasks: &[SubtaskPayload]) -> Result<(), StoreError> {
