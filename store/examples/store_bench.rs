@@ -24,7 +24,8 @@ const JOBS: u32 = 1_000;
 #[tokio::main]
 async fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let backend = arguments.next().context("usage: store_bench sqlite|sqlite-full|mysql ROWS [BATCH] [WRITERS]")?;
+    let backend =
+        arguments.next().context("usage: store_bench sqlite|sqlite-full|mysql ROWS [BATCH] [WRITERS]")?;
     let mut number = |default: usize| arguments.next().map_or(Ok(default), |text| text.parse());
     let (rows, batch, writers) = (number(200_000)?, number(1_000)?, number(4)?);
     let folder = tempfile::tempdir()?;
@@ -75,7 +76,9 @@ async fn main() -> Result<()> {
     let group = RunFilter { groups: Some(vec![shard.group()]), ..RunFilter::default() };
     let job = RunFilter { job: Some(JobId::new(1)), ..RunFilter::default() };
     let dead = RunFilter { states: vec![RunState::Dead], ..RunFilter::default() };
-    for (name, filter) in [("all", RunFilter::default()), ("of a group", group), ("of a job", job), ("dead letters", dead)] {
+    for (name, filter) in
+        [("all", RunFilter::default()), ("of a group", group), ("of a job", job), ("dead letters", dead)]
+    {
         let begun = Instant::now();
         let found = store.list_runs(&filter, None, 50).await?.len();
         println!("  list {name:<14} {found:>3} rows in {:>8.2} ms", begun.elapsed().as_secs_f64() * 1e3);
@@ -92,7 +95,15 @@ async fn new_shard(store: &SharedStore) -> Result<ShardId> {
     let id = GroupId::new(201, 1, 2, number)?;
     let at = Timestamp::EPOCH;
     let name = format!("bench {number}");
-    let group = Group { id, name, description: String::new(), shards: 1, revision: 1, created_at: at, updated_at: at };
+    let group = Group {
+        id,
+        name,
+        description: String::new(),
+        shards: 1,
+        revision: 1,
+        created_at: at,
+        updated_at: at,
+    };
     store.create_group(&group, start()).await?;
     let shard = ShardId::new(id, 0);
     store.claim(shard, Epoch::new(0), &"bench".parse()?).await?;
@@ -141,7 +152,11 @@ where
         one.await??;
     }
     let seconds = begun.elapsed().as_secs_f64();
-    println!("  {name:<36} {:>9.0} rows/s  {:>6.2} us/row", rows as f64 / seconds, seconds * 1e6 / rows as f64);
+    println!(
+        "  {name:<36} {:>9.0} rows/s  {:>6.2} us/row",
+        rows as f64 / seconds,
+        seconds * 1e6 / rows as f64
+    );
     Ok(())
 }
 
@@ -186,7 +201,8 @@ async fn trigger(store: SharedStore, shard: ShardId, requests: usize) -> Result<
             let idempotency_key = format!("request-{index}");
             let key = fire(shard, index);
             let key = RunKey::triggered(key.job, key.fire_time, &idempotency_key);
-            let made = store.insert_triggered(&[TriggeredRun { run: run(shard, key), idempotency_key }]).await?;
+            let made =
+                store.insert_triggered(&[TriggeredRun { run: run(shard, key), idempotency_key }]).await?;
             ensure!(made == [(key, true)], "the key was known");
             Ok(())
         });

@@ -65,7 +65,6 @@ pub struct JobEdit {
 
 /// What happens to a job.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "one at a time, never in bulk")]
 pub enum JobChange {
     /// A new job; its id was allocated by [`CatalogStore::next_job_id`].
     Create(Job),

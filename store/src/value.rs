@@ -21,7 +21,7 @@ pub(crate) enum Value {
 
 /// Makes a `Vec<Value>` of anything that converts.
 macro_rules! values {
-    ($($value:expr),* $(,)?) => { vec![$($crate::value::Value::from($value)),*] };
+    ($($value:expr),* $(,)?) => { Vec::from([$($crate::value::Value::from($value)),*]) };
 }
 pub(crate) use values;
 

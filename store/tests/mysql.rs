@@ -1,6 +1,8 @@
 //! MySQL keeps the promises of the store, and says what it does not know when the server fails.
 //!
 //! Needs a server: `tests/services/mariadb.sh start DIR`, then `CARILLON_TEST_MYSQL=$(tests/services/mariadb.sh url DIR)`.
+#![allow(clippy::unwrap_used, reason = "a test that fails to unwrap has failed")]
+#![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

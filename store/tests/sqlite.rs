@@ -1,4 +1,5 @@
 //! SQLite keeps the promises of the store, in memory and in a file.
+#![allow(clippy::unwrap_used, reason = "a test that fails to unwrap has failed")]
 
 use std::sync::Arc;
 

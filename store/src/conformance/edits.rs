@@ -206,7 +206,7 @@ pub async fn a_deleted_job_leaves_its_history(store: SharedStore) {
     assert_eq!(store.job(job.id).await.unwrap(), None);
     assert_eq!(store.job_by_name(fixture.group, "job").await.unwrap(), None);
     assert_eq!(store.load_shard(fixture.shard).await.unwrap().unwrap().1, []);
-    assert_eq!(store.job_versions(job.id, 10).await.unwrap(), [job.clone()]);
+    assert_eq!(store.job_versions(job.id, 10).await.unwrap(), std::slice::from_ref(&job));
     let filter = RunFilter { job: Some(job.id), ..RunFilter::default() };
     assert_eq!(store.list_runs(&filter, None, 10).await.unwrap().len(), 3);
     assert_eq!(store.open_runs(fixture.shard, 10).await.unwrap().len(), 1, "the one due at the edit");

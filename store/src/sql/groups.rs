@@ -104,7 +104,7 @@ async fn group_in_the_way<D: Database>(db: &mut D, group: &Group) -> Result<Opti
             conflict: "exists already".to_owned(),
         }));
     }
-    Ok(name_in_the_way(db, group).await?)
+    name_in_the_way(db, group).await
 }
 
 async fn name_in_the_way<D: Database>(db: &mut D, group: &Group) -> Result<Option<StoreError>, StoreError> {
