@@ -48,6 +48,9 @@ const HAND_OVERS_AT_ONCE: usize = 8;
 /// How long a server that stops waits for others to take its shards.
 const STEP_DOWN_PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long a server that could not claim a shard leaves its lock to others.
+const AFTER_FAILED_CLAIM: Duration = Duration::from_secs(1);
+
 /// How often the member's load is written when it has changed.
 const LOAD_EVERY: Duration = Duration::from_secs(5);
 
@@ -96,6 +99,8 @@ struct Held {
     /// The epoch that this process claimed.
     claimed: Option<Epoch>,
     free_since: Option<Instant>,
+    /// After a claim that failed the lock is left to others until then.
+    not_before: Option<Instant>,
     /// The lock was released for others to take.
     yielded: bool,
 }
@@ -214,7 +219,9 @@ impl Reconciler {
             shard
         });
         tracing::debug!(%shard, "the shard is held here");
-        self.held.insert(shard, Held { handle, stop, key, claimed: None, free_since: None, yielded: false });
+        let held =
+            Held { handle, stop, key, claimed: None, free_since: None, not_before: None, yielded: false };
+        self.held.insert(shard, held);
     }
 
     /// Lets others take a shard: releases the lock, goes on triggering, and ends the loop once another server has claimed the shard.
@@ -281,6 +288,12 @@ impl Reconciler {
             if owns && holder.is_some() {
                 continue;
             }
+            if let Some(wait) =
+                held.not_before.map(|at| at.saturating_duration_since(now)).filter(|wait| !wait.is_zero())
+            {
+                later = Some(later.map_or(wait, |later| later.min(wait)));
+                continue;
+            }
             let since = *held.free_since.get_or_insert(now);
             let wait = if owns || holder.is_some() {
                 Duration::ZERO
@@ -313,6 +326,7 @@ impl Reconciler {
                     }
                 }
                 Claim::Taken => held.free_since = None,
+                Claim::Failed => held.not_before = Some(Instant::now() + AFTER_FAILED_CLAIM),
                 Claim::Again => later = Some(later.unwrap_or(PERIOD).min(Duration::from_millis(100))),
             }
         }
@@ -369,7 +383,9 @@ enum Claim {
     Owner(Epoch),
     /// Another server has the lock, or was faster.
     Taken,
-    /// It is not known, or could not be tried.
+    /// The store did not take the claim; the lock was released, since another server may reach the store.
+    Failed,
+    /// It could not be tried, or somebody was faster.
     Again,
 }
 
@@ -411,7 +427,11 @@ async fn lock_and_claim(
                 Ok(Some(now)) if now.epoch == row.epoch.next() && now.owner.as_ref() == Some(&shell.me) => {
                     now.epoch
                 }
-                _ => return Claim::Again,
+                _ => {
+                    // Not released is not lost: the lock is still ours then, and the claim is tried again.
+                    let _ = coordination.release(key).await;
+                    return Claim::Failed;
+                }
             }
         }
     };

@@ -169,6 +169,8 @@ pub(crate) struct ShardLoop {
     tally: Tally,
     /// Traces given by requesters; all others follow from the run's key.
     traces: HashMap<RunKey, TraceId>,
+    /// When the shard was read again last for a job that nobody knew.
+    looked_for_job: Option<tokio::time::Instant>,
     triggers: HashMap<(JobId, String), PendingTrigger>,
     edits: Vec<(JobsVersion, oneshot::Sender<Vec<RunKey>>)>,
     cancels: HashMap<RunKey, Vec<oneshot::Sender<Option<RunState>>>>,
@@ -218,6 +220,7 @@ impl ShardLoop {
             outbox: Outbox::default(),
             tally: Tally::default(),
             traces: HashMap::new(),
+            looked_for_job: None,
             triggers: HashMap::new(),
             edits: Vec::new(),
             cancels: HashMap::new(),

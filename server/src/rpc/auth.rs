@@ -73,6 +73,12 @@ impl WorkerTokens {
         }
         match self.store.token(&hash).await {
             Ok(token) => {
+                if let Some(token) = &token
+                    && let Err(error) = self.store.touch_tokens(&[token.id], self.clock.now()).await
+                {
+                    // For people who look for tokens nobody uses; a missing minute does no harm.
+                    tracing::debug!(error = %crate::chain(&error), "could not note that a worker's token was used");
+                }
                 let mut known = self.known();
                 if known.len() >= REMEMBERED {
                     known.retain(|_, (_, at)| now - *at < REMEMBER);

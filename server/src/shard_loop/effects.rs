@@ -11,6 +11,9 @@ use super::{Refused, ShardLoop, answer};
 use crate::committer::{Done, DoneKind, Operation, SliceFate};
 use crate::rpc::convert::{self, run_ref};
 
+/// How often the shard is read again for jobs that nobody knows: requests for wrong jobs must not keep the store busy.
+const LOOK_FOR_JOB_EVERY: Duration = Duration::from_secs(1);
+
 /// How soon a slice that the store refused is tried again with what stands there by then.
 const AFTER_FENCE: Duration = Duration::from_millis(5);
 
@@ -151,7 +154,11 @@ impl ShardLoop {
         let Some(pending) = self.triggers.get_mut(&key) else { return };
         if !pending.looked_again {
             pending.looked_again = true;
-            return self.want_reload(Duration::ZERO);
+            let now = tokio::time::Instant::now();
+            let recent =
+                self.looked_for_job.map_or(Duration::ZERO, |at| LOOK_FOR_JOB_EVERY.saturating_sub(now - at));
+            self.looked_for_job = Some(now + recent);
+            return self.want_reload(recent);
         }
         for reply in self.triggers.remove(&key).map(|pending| pending.replies).unwrap_or_default() {
             answer(reply, Err(Refused::UnknownJob));

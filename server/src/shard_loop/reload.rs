@@ -22,6 +22,9 @@ const DRAIN_PATIENCE: Duration = Duration::from_millis(500);
 /// Steps in flight that the store takes in a moment: only then is the engine held back for the rest.
 const SOON_TAKEN: usize = 4_000;
 
+/// How long the store may stay behind before the engine is held back all the same: an edit must come into force under any load.
+const CATCH_UP_PATIENCE: Duration = Duration::from_secs(2);
+
 /// How long an owner's engine is held back while rows are read.
 const READ_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -57,7 +60,10 @@ enum Stage {
     Wanted(Instant),
     Jobs(JoinHandle<Result<Option<Jobs>, StoreError>>),
     /// The jobs are read, and the store is behind: the engine goes on until it has caught up.
-    Behind(Jobs),
+    Behind {
+        jobs: Jobs,
+        since: Instant,
+    },
     /// The engine is held back until the store has taken what is in flight.
     Draining {
         jobs: Jobs,
@@ -97,7 +103,7 @@ impl Reloading {
         match &mut self.stage {
             Stage::Jobs(read) => Answer::Jobs(read.await.expect(ended)),
             Stage::Rows(read) => Answer::Rows(read.await.expect(ended)),
-            Stage::Idle | Stage::Wanted(_) | Stage::Behind(_) | Stage::Draining { .. } => {
+            Stage::Idle | Stage::Wanted(_) | Stage::Behind { .. } | Stage::Draining { .. } => {
                 std::future::pending().await
             }
         }
@@ -107,7 +113,8 @@ impl Reloading {
         let stage = match &self.stage {
             Stage::Wanted(at) => Some(*at),
             Stage::Draining { until, .. } => Some(*until),
-            Stage::Idle | Stage::Jobs(_) | Stage::Behind(_) | Stage::Rows(_) => None,
+            Stage::Behind { since, .. } => Some(*since + CATCH_UP_PATIENCE),
+            Stage::Idle | Stage::Jobs(_) | Stage::Rows(_) => None,
         };
         stage.into_iter().chain(self.held_until).min()
     }
@@ -134,7 +141,7 @@ impl ShardLoop {
         match self.reloading.stage {
             Stage::Idle => self.reloading.stage = Stage::Wanted(at),
             Stage::Wanted(earlier) => self.reloading.stage = Stage::Wanted(earlier.min(at)),
-            Stage::Jobs(_) | Stage::Behind(_) | Stage::Draining { .. } | Stage::Rows(_) => {
+            Stage::Jobs(_) | Stage::Behind { .. } | Stage::Draining { .. } | Stage::Rows(_) => {
                 self.reloading.again = true;
             }
         }
@@ -168,12 +175,19 @@ impl ShardLoop {
             self.reloading.stage = Stage::Idle;
             return;
         };
-        if self.in_flight.steps <= SOON_TAKEN
-            && let Stage::Behind(_) = self.reloading.stage
-            && let Stage::Behind(jobs) = std::mem::take(&mut self.reloading.stage)
-        {
-            self.reloading.stage = Stage::Draining { jobs, until: now + DRAIN_PATIENCE };
-        }
+        self.reloading.stage = match std::mem::take(&mut self.reloading.stage) {
+            Stage::Behind { jobs, since }
+                if self.in_flight.steps <= SOON_TAKEN || now - since >= CATCH_UP_PATIENCE =>
+            {
+                Stage::Draining { jobs, until: now + DRAIN_PATIENCE }
+            }
+            Stage::Draining { jobs, until } if until <= now && self.in_flight.operations > 0 => {
+                tracing::debug!(shard = %self.id, steps = self.in_flight.steps, "the store is too far behind to read the shard again yet");
+                Stage::Behind { jobs, since: now }
+            }
+            other => other,
+        };
+        self.let_go();
         match &mut self.reloading.stage {
             Stage::Wanted(at) if *at <= now => {
                 let (store, shard) = (self.shell.store.clone(), self.id);
@@ -191,7 +205,6 @@ impl ShardLoop {
                 });
                 self.reloading.stage = Stage::Rows(read);
             }
-            Stage::Draining { until, .. } if *until <= now => self.read_failed(&too_slow()),
             _ => {}
         }
     }
@@ -201,7 +214,7 @@ impl ShardLoop {
         self.reloading.stage = Stage::Idle;
         match answer {
             Answer::Jobs(Ok(Some(jobs))) => {
-                self.reloading.stage = Stage::Behind(jobs);
+                self.reloading.stage = Stage::Behind { jobs, since: Instant::now() };
             }
             Answer::Jobs(Ok(None)) | Answer::Rows(Ok(Read::NotOurs)) => {
                 self.step_down("another server owns it, or it is gone");
@@ -235,9 +248,11 @@ impl ShardLoop {
             tracing::debug!(shard = %self.id, epoch = %snapshot.epoch, jobs_version = %snapshot.jobs_version, open_runs = snapshot.open_runs.len(), "the shard was read again");
         }
         self.step(Input::Own(Box::new(snapshot)));
-        self.repeat_refused_triggers();
         if std::mem::take(&mut self.reloading.again) {
+            // What is wanted may be later than what was read.
             self.want_reload(Duration::ZERO);
+        } else {
+            self.repeat_refused_triggers();
         }
     }
 

@@ -5,6 +5,7 @@
 mod edge;
 mod failover;
 mod faulty;
+mod http;
 mod store_faults;
 mod support;
 mod triggering;
