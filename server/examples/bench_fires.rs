@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release -p carillon-server --example bench_fires -- --jobs 10000 --seconds 20 --shards 4`
 //!
+//! Before that, `--triggers 200` requests one after the other, from the call to the handler's start.
+//!
 //! One process on loopback: server, SQLite file, embedded coordinator, and one worker whose handlers do nothing. Lateness is measured by
 //! the worker, from the fire time to the moment at which a handler would be called.
 
@@ -12,7 +14,7 @@
 )]
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use carillon_coordination::{Coordination, Embedded};
@@ -20,9 +22,10 @@ use carillon_core::ids::{GroupId, JobVersion, ShardId};
 use carillon_core::job::{Job, JobSpec};
 use carillon_core::run::{Reason, ReasonCode, RunState};
 use carillon_core::time::Timestamp;
+use carillon_proto::v1::control_client::ControlClient;
 use carillon_proto::v1::worker_gateway_client::WorkerGatewayClient;
 use carillon_proto::v1::{
-    Arm, Handler, Hello, Report, ReportBatch, ReportKind, RunRef, WorkerMessage,
+    Arm, Handler, Hello, Report, ReportBatch, ReportKind, RunRef, TriggerRequest, WorkerMessage,
     server_message::Message as ToWorker, worker_message::Message as FromWorker,
 };
 use carillon_server::{Clock, ServerConfig};
@@ -46,6 +49,7 @@ async fn main() {
         let mut arguments = std::env::args().skip_while(|argument| argument != name);
         arguments.nth(1).map_or(default, |value| value.parse().unwrap())
     };
+    let triggers = argument("--triggers", 200);
     let (jobs, seconds, shards) =
         (argument("--jobs", 10_000), argument("--seconds", 20), argument("--shards", 4));
     if std::env::var_os("RUST_LOG").is_some() {
@@ -56,7 +60,7 @@ async fn main() {
     let store = SqliteStore::open(SqliteConfig::file(folder.path().join("bench.db"))).await.unwrap();
     store.migrate().await.unwrap();
     let store: SharedStore = Arc::new(store);
-    let group = prepare(&store, jobs, shards as u16, clock.now()).await;
+    let (group, by_request) = prepare(&store, jobs, shards as u16, clock.now()).await;
 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -75,7 +79,9 @@ async fn main() {
     // The first seconds are the catching up of a cold start.
     let from = Timestamp::from_millis((clock.now().as_millis() / 1_000 + 6) * 1_000);
     let to = Timestamp::from_millis(from.as_millis() + seconds as i64 * 1_000);
-    let worker = tokio::spawn(work(address, group, clock.clone(), from, to));
+    let requested = Requested::default();
+    let worker = tokio::spawn(work(address, group, clock.clone(), from, to, requested.clone()));
+    trigger(address, &by_request, triggers, &clock, &requested).await;
     tokio::time::sleep(clock.until(from)).await;
     let (cpu, since) = (cpu_seconds(), Instant::now());
     let mut measured = worker.await.unwrap();
@@ -120,7 +126,53 @@ async fn count(store: &SharedStore, from: Timestamp, to: Timestamp, states: Vec<
     store.count_runs(&filter, 100_000_000).await.unwrap()
 }
 
-async fn prepare(store: &SharedStore, jobs: u64, shards: u16, at: Timestamp) -> GroupId {
+/// When triggered runs started, in microseconds: by fire time, job and ordinal.
+type Requested = Arc<Mutex<HashMap<(i64, u32, u64), i64>>>;
+
+async fn trigger(address: std::net::SocketAddr, job: &Job, count: u64, clock: &Clock, requested: &Requested) {
+    let mut control = loop {
+        match ControlClient::connect(format!("http://{address}")).await {
+            Ok(control) => break control,
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    };
+    let shard = ShardId::new(job.spec.group, job.shard_index).to_string();
+    let request = |index: u64| TriggerRequest {
+        job: job.id.get(),
+        shard: shard.clone(),
+        idempotency_key: format!("request-{index}"),
+        requested_by: "bench".into(),
+        ..TriggerRequest::default()
+    };
+    // Until the shard is owned and the worker is there.
+    while control.trigger(request(count)).await.is_err() || requested.lock().unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let mut took = Vec::new();
+    for index in 0..count {
+        let (at, micros) = clock.now_micros();
+        let at = at.as_millis() * 1_000 + i64::from(micros);
+        let run = control.trigger(request(index)).await.unwrap().into_inner().run.unwrap();
+        let key = (run.fire_time_ms, run.job, run.ordinal);
+        let started = loop {
+            if let Some(started) = requested.lock().unwrap().get(&key) {
+                break *started;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        };
+        took.push(started - at);
+    }
+    took.sort_unstable();
+    let at = |share: f64| took[((took.len() as f64 * share) as usize).min(took.len() - 1)] as f64 / 1_000.0;
+    println!(
+        "trigger by request to handler start ms: p50 {:.2}, p99 {:.2}, max {:.2}",
+        at(0.5),
+        at(0.99),
+        at(1.0)
+    );
+}
+
+async fn prepare(store: &SharedStore, jobs: u64, shards: u16, at: Timestamp) -> (GroupId, Job) {
     let number = store.next_group_number(101).await.unwrap();
     let id = GroupId::new(101, 1, 1, number).unwrap();
     let group = Group {
@@ -145,11 +197,15 @@ async fn prepare(store: &SharedStore, jobs: u64, shards: u16, at: Timestamp) -> 
         last_used_at: None,
     };
     store.create_token(&token).await.unwrap();
-    futures::stream::iter(0..jobs)
-        .for_each_concurrent(64, |index| async move {
+    let by_request: Vec<Job> = futures::stream::iter(0..=jobs)
+        .map(|index| async move {
+            let schedule = match index {
+                0 => serde_json::json!({"type": "api"}),
+                _ => serde_json::json!({"type": "fixed_rate", "every": "1s"}),
+            };
             let spec: JobSpec = serde_json::from_value(serde_json::json!({
                 "group": id.to_string(), "name": format!("job-{index}"), "handler": "nothing",
-                "schedule": {"type": "fixed_rate", "every": "1s"}, "overlap": {"policy": "parallel"},
+                "schedule": schedule, "overlap": {"policy": "parallel"},
             }))
             .unwrap();
             let job_id = store.next_job_id().await.unwrap();
@@ -176,12 +232,15 @@ async fn prepare(store: &SharedStore, jobs: u64, shards: u16, at: Timestamp) -> 
                     runs: Vec::new(),
                 };
                 if let EditOutcome::Edited { .. } = store.edit_job(&edit).await.unwrap() {
-                    return;
+                    return (index, job);
                 }
             }
         })
+        .buffer_unordered(64)
+        .filter_map(|(index, job)| async move { (index == 0).then_some(job) })
+        .collect()
         .await;
-    id
+    (id, by_request.into_iter().next().unwrap())
 }
 
 struct Measured {
@@ -197,6 +256,7 @@ async fn work(
     clock: Clock,
     from: Timestamp,
     to: Timestamp,
+    requested: Requested,
 ) -> Measured {
     let mut client = loop {
         match WorkerGatewayClient::connect(format!("http://{address}")).await {
@@ -248,6 +308,17 @@ async fn work(
                     let now = clock.now().as_millis();
                     for arm in batch.arms {
                         let run = arm.run.unwrap();
+                        if run.ordinal > 0 {
+                            let (at, micros) = clock.now_micros();
+                            let at = at.as_millis() * 1_000 + i64::from(micros);
+                            let key = (run.fire_time_ms, run.job, run.ordinal);
+                            if requested.lock().unwrap().insert(key, at).is_none() {
+                                for kind in [ReportKind::Started, ReportKind::Succeeded] {
+                                    reports.push(report(&mut seq, &arm, kind, now));
+                                }
+                            }
+                            continue;
+                        }
                         let times = known.entry((run.fire_time_ms, run.job)).or_default();
                         *times += 1;
                         if *times == 1 {

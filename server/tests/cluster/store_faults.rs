@@ -103,3 +103,44 @@ async fn runs_start_on_time_while_the_database_is_away_and_are_recorded_when_it_
     once_each(&worker);
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_failed_attempt_is_followed_by_one_next_attempt_even_when_its_record_is_in_doubt() {
+    let (cluster, faulty) = faulty_cluster().await;
+    let retry = json!({"max_attempts": 3, "initial": "100ms"});
+    let job = cluster.job("now", json!({"schedule": {"type": "api"}, "retry": retry})).await;
+    let server = cluster.server("s1", "a").await;
+    let worker = TestWorker::start(cluster.group, 7, &[server.address], Duration::ZERO);
+    worker.fail_up_to(2);
+    let control = server.control().await;
+    eventually("the worker is there", || async {
+        let status = control.clone().status(StatusRequest {}).await.unwrap().into_inner();
+        (status.shards.iter().any(|shard| shard.owner) && !status.workers.is_empty()).then_some(())
+    })
+    .await;
+    faulty.lose("advance", &[Lost::Answer, Lost::Answer, Lost::Request, Lost::Answer, Lost::Answer]);
+    let request = TriggerRequest {
+        job: job.id.get(),
+        shard: cluster.shard(0).to_string(),
+        idempotency_key: "k".into(),
+        params: None,
+        requested_by: "test".into(),
+        trace_id: Default::default(),
+    };
+    let made = control.clone().trigger(request).await.unwrap().into_inner();
+    let key = run_key(made.run.unwrap());
+    let run = eventually("the third attempt succeeded", || async {
+        cluster.store.run(key).await.unwrap().filter(|run| run.state == RunState::Succeeded)
+    })
+    .await;
+    assert_eq!(run.attempt.get(), 3);
+    let attempts = cluster.store.attempts(key).await.unwrap();
+    let causes: Vec<_> =
+        attempts.iter().map(|ended| (ended.attempt.get(), ended.reason.detail.as_str())).collect();
+    assert_eq!(causes, [(1, "boom"), (2, "boom")]);
+    let starts: Vec<_> =
+        worker.seen(|seen| seen.starts.iter().map(|((_, attempt), starts)| (*attempt, *starts)).collect());
+    assert_eq!(starts, [(1, 1), (2, 1), (3, 1)]);
+    assert_eq!(faulty.still_to_lose("advance"), 0);
+    server.stop().await;
+}

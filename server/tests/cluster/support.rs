@@ -307,6 +307,8 @@ struct Inner {
     spool: BTreeMap<u64, Report>,
     next_seq: u64,
     held: BTreeMap<(RunKey, u32), HeldRun>,
+    /// Attempts up to this number fail.
+    fail_up_to: u32,
 }
 
 /// A worker that keeps the protocol: first Arm wins, starts at T, reports until acknowledged, connects again.
@@ -324,8 +326,13 @@ pub(crate) struct TestWorker {
 impl TestWorker {
     /// Connects to every address and stays connected. Each run takes `takes`.
     pub(crate) fn start(group: GroupId, incarnation: u64, addresses: &[SocketAddr], takes: Duration) -> Self {
-        let inner =
-            Inner { seen: Seen::default(), spool: BTreeMap::new(), next_seq: 1, held: BTreeMap::new() };
+        let inner = Inner {
+            seen: Seen::default(),
+            spool: BTreeMap::new(),
+            next_seq: 1,
+            held: BTreeMap::new(),
+            fail_up_to: 0,
+        };
         let worker = Self {
             incarnation,
             group,
@@ -353,6 +360,11 @@ impl TestWorker {
     /// Says that it leaves, on every stream.
     pub(crate) fn leave(&self) {
         self.leave.cancel();
+    }
+
+    /// Attempts up to this number fail from now on.
+    pub(crate) fn fail_up_to(&self, attempt: u32) {
+        self.inner.lock().unwrap().fail_up_to = attempt;
     }
 
     /// As kill -9.
@@ -491,12 +503,16 @@ impl TestWorker {
             if worker.stop.is_cancelled() {
                 return;
             }
-            let ended = Report {
-                started_ms: started.as_millis(),
-                result: bytes::Bytes::from_static(b"\"done\""),
-                ..report
-            };
-            worker.inner.lock().unwrap().report(ended, ReportKind::Succeeded);
+            let ended = Report { started_ms: started.as_millis(), ..report };
+            {
+                let mut inner = worker.inner.lock().unwrap();
+                if arm.attempt <= inner.fail_up_to {
+                    inner.report(Report { error: "boom".into(), ..ended }, ReportKind::Failed);
+                } else {
+                    let result = bytes::Bytes::from_static(b"\"done\"");
+                    inner.report(Report { result, ..ended }, ReportKind::Succeeded);
+                }
+            }
             worker.wake.notify_waiters();
         });
     }
