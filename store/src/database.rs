@@ -30,12 +30,19 @@ pub(crate) enum Existing {
     Keep,
     /// These columns take the new values.
     Replace { key: &'static [&'static str], columns: &'static [&'static str] },
+    /// These assignments, in which `VALUES(column)` is the new value; only where [`Database::ASSIGNS`]. A row that changes counts 2, one
+    /// that stays 0, one that is new 1.
+    Assign { assignments: String },
 }
 
 /// A connection in the middle of one operation.
 pub(crate) trait Database: Send {
     /// Ends a SELECT that locks its rows until the transaction ends; empty where writers are alone anyhow.
     const FOR_UPDATE: &'static str;
+
+    /// Whether an INSERT can assign to rows that exist under a condition, and says how many changed; worth it where a look first is a
+    /// round trip.
+    const ASSIGNS: bool;
 
     /// What the operation does, for errors.
     fn action(&self) -> &'static str;

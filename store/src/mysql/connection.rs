@@ -140,6 +140,7 @@ fn insert_parts(insert: &Insert) -> (String, String) {
                 columns.iter().map(|column| format!("{column} = VALUES({column})")).collect();
             format!(" ON DUPLICATE KEY UPDATE {}", set.join(", "))
         }
+        Existing::Assign { assignments } => format!(" ON DUPLICATE KEY UPDATE {assignments}"),
     };
     (head, tail)
 }
@@ -155,6 +156,7 @@ fn push_keys(sql: &mut String, keys: &[RunKey]) {
 
 impl Database for MysqlConnection {
     const FOR_UPDATE: &'static str = "FOR UPDATE";
+    const ASSIGNS: bool = true;
 
     fn action(&self) -> &'static str {
         self.action

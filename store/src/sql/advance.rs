@@ -1,5 +1,7 @@
 //! Steps in the lives of runs.
 
+mod blind;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -15,8 +17,21 @@ use crate::sql::run_rows::{
 };
 use crate::value::{Value, json, values};
 
-/// Reads and locks the rows by primary key, applies the steps, writes back those that changed: two statements a thousand runs.
+/// Where the database can, first in one statement in the hope that every step is legal, as nearly all are; otherwise, and where one was
+/// not, one after the other.
 pub(crate) async fn advance<D: Database>(db: &mut D, steps: Arc<[Advance]>) -> Result<Vec<bool>, StoreError> {
+    if D::ASSIGNS && blind::is_possible(&steps) {
+        db.execute("SAVEPOINT blind", Vec::new()).await?;
+        if blind::advance_all(db, &steps).await? {
+            return Ok(vec![true; steps.len()]);
+        }
+        db.execute("ROLLBACK TO SAVEPOINT blind", Vec::new()).await?;
+    }
+    advance_each(db, &steps).await
+}
+
+/// Reads and locks the rows by primary key, applies the steps, writes back those that changed: two statements a thousand runs.
+async fn advance_each<D: Database>(db: &mut D, steps: &[Advance]) -> Result<Vec<bool>, StoreError> {
     let mut lives = lock_lives(db, steps.iter().map(|step| step.key)).await?;
     let mut changed_keys: BTreeSet<RunKey> = BTreeSet::new();
     let mut ended: BTreeMap<(RunKey, AttemptNo), Attempt> = BTreeMap::new();
@@ -91,13 +106,7 @@ fn take_step(life: &mut Life, step: &Step) -> Result<bool, StoreError> {
             if !state.is_final() || !may_become(life, *state) {
                 return Ok(false);
             }
-            let result = result.as_ref().map(json);
-            if result.as_ref().is_some_and(|text| text.len() > MAX_RESULT_BYTES) {
-                return Err(StoreError::LimitExceeded {
-                    what: "a run's result in bytes",
-                    limit: MAX_RESULT_BYTES as u64,
-                });
-            }
+            let result = result_text(result.as_ref())?;
             life.state = *state;
             life.started_at = started_at.or(life.started_at);
             life.finished_at = Some(*at);
@@ -120,6 +129,18 @@ fn take_step(life: &mut Life, step: &Step) -> Result<bool, StoreError> {
         Step::LateNews { .. } => return Ok(false),
     }
     Ok(true)
+}
+
+/// A result as it is stored, within its limit.
+fn result_text(result: Option<&serde_json::Value>) -> Result<Option<String>, StoreError> {
+    let text = result.map(json);
+    if text.as_ref().is_some_and(|text| text.len() > MAX_RESULT_BYTES) {
+        return Err(StoreError::LimitExceeded {
+            what: "a run's result in bytes",
+            limit: MAX_RESULT_BYTES as u64,
+        });
+    }
+    Ok(text)
 }
 
 /// Plans the run again, for its next attempt.

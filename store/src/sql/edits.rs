@@ -12,7 +12,7 @@ use crate::StoreError;
 use crate::catalog::{EditOutcome, JobChange, JobEdit, TouchedRun};
 use crate::database::{Database, Existing, Insert, existing_number_of};
 use crate::sql::jobs::job;
-use crate::sql::run_rows::{ADVANCED, LIFE, Life, NEW_RUNS, REPLANNED, push_life, push_run, read_life};
+use crate::sql::run_rows::{ADVANCED, LIFE, Life, REPLANNED, insert_runs, push_life, push_run, read_life};
 use crate::value::{Value, json, values};
 
 /// The shard's row lock (primary key) keeps planners and other edits out from the first line on.
@@ -258,7 +258,7 @@ async fn change_plan<D: Database>(
     for run in edit.runs.iter().filter(|run| !kept.contains(&run.key)) {
         push_run(&mut rows, run, number);
     }
-    db.insert(&NEW_RUNS, rows).await?;
+    insert_runs(db, rows).await?;
     Ok(touched)
 }
 

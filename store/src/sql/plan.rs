@@ -11,7 +11,7 @@ use carillon_core::time::Timestamp;
 use crate::StoreError;
 use crate::database::{Database, Existing, Insert, existing_number_of, number_of, placeholders};
 use crate::runs::{Slice, SliceOutcome, TriggeredRun};
-use crate::sql::run_rows::{NEW_RUNS, push_run, read_key};
+use crate::sql::run_rows::{self, push_run, read_key};
 use crate::value::{Value, values};
 
 /// What planning compares of a shard's row.
@@ -59,7 +59,7 @@ pub(crate) async fn commit_slices<D: Database>(
         outcomes.push(SliceOutcome::Committed);
     }
     move_watermarks(db, &moved).await?;
-    db.insert(&NEW_RUNS, rows).await?;
+    run_rows::insert_runs(db, rows).await?;
     Ok(outcomes)
 }
 
@@ -124,7 +124,7 @@ async fn insert_new<D: Database>(db: &mut D, runs: &[&Run]) -> Result<Vec<bool>,
         }
         new.push(is_new);
     }
-    let inserted = db.insert(&NEW_RUNS, rows).await?;
+    let inserted = run_rows::insert_runs(db, rows).await?;
     if inserted == wanted { Ok(new) } else { Err(raced(db)) }
 }
 

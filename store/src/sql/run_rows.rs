@@ -36,10 +36,34 @@ const COLUMNS: &[&str] = &[
     "trace",
 ];
 
+/// How many columns, counted from the first, a run has that is planned and nothing more.
+const PLANNED_COLUMNS: usize = 13;
+
+/// As [`NEW_RUNS`], for rows whose other columns are null.
+const NEW_PLANNED_RUNS: Insert =
+    Insert { table: "run", columns: COLUMNS.split_at(PLANNED_COLUMNS).0, existing: Existing::Keep };
+
+/// Inserts rows of [`push_run`]; those that exist stay. Returns how many are new. A batch of plainly planned runs, as most are, goes without
+/// its empty columns.
+pub(super) async fn insert_runs<D: Database>(db: &mut D, values: Vec<Value>) -> Result<u64, StoreError> {
+    let plain = |row: &[Value]| row[PLANNED_COLUMNS..].iter().all(|value| *value == Value::Null);
+    if !values.chunks(COLUMNS.len()).all(plain) {
+        return db.insert(&NEW_RUNS, values).await;
+    }
+    let mut column = 0;
+    let planned = values.into_iter().filter(|_| {
+        let wanted = column % COLUMNS.len() < PLANNED_COLUMNS;
+        column += 1;
+        wanted
+    });
+    let planned = planned.collect();
+    db.insert(&NEW_PLANNED_RUNS, planned).await
+}
+
 const KEY: &[&str] = &["fire_time", "job", "ordinal"];
 
 /// New rows; those that exist stay.
-pub(super) const NEW_RUNS: Insert = Insert { table: "run", columns: COLUMNS, existing: Existing::Keep };
+const NEW_RUNS: Insert = Insert { table: "run", columns: COLUMNS, existing: Existing::Keep };
 
 /// The row's values in the order of [`NEW_RUNS`].
 pub(super) fn push_run(values: &mut Vec<Value>, run: &Run, shard: i64) {

@@ -147,6 +147,7 @@ fn insert_sql(insert: &Insert) -> String {
                 columns.iter().map(|column| format!("{column} = excluded.{column}")).collect();
             format!("ON CONFLICT ({}) DO UPDATE SET {}", key.join(", "), set.join(", "))
         }
+        Existing::Assign { .. } => unreachable!("this backend does not assign"),
     };
     format!(
         "INSERT INTO {} ({}) VALUES ({}) {existing}",
@@ -188,6 +189,7 @@ fn read(value: ValueRef<'_>) -> Value {
 
 impl Database for SqliteConnection {
     const FOR_UPDATE: &'static str = "";
+    const ASSIGNS: bool = false;
 
     fn action(&self) -> &'static str {
         self.action
