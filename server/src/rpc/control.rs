@@ -33,6 +33,9 @@ use crate::switchboard::Switchboard;
 /// How long a trigger or a retry waits for the store before the caller is told to ask again; its run may then exist all the same.
 const STORE_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a request waits for a shard that this server has claimed and still reads.
+const LOAD_PATIENCE: Duration = Duration::from_secs(1);
+
 /// How long an edit waits for workers' answers.
 const EDIT_PATIENCE: Duration = Duration::from_millis(1_500);
 
@@ -62,12 +65,18 @@ pub(crate) struct ControlService {
 }
 
 impl ControlService {
-    /// The shard's loop where this server owns it.
+    /// The shard's loop where this server owns it. One that has just claimed the shard and still reads it is waited for.
     async fn owned(&self, shard: ShardId) -> Result<ShardHandle, Status> {
-        match self.switchboard.shard(shard).filter(|handle| handle.view().epoch.is_some()) {
-            Some(handle) => Ok(handle),
-            None => Err(self.not_owner(shard).await),
+        let Some(handle) = self.switchboard.shard(shard) else { return Err(self.not_owner(shard).await) };
+        let give_up = tokio::time::Instant::now() + LOAD_PATIENCE;
+        while handle.view().epoch.is_none() {
+            let claimed = self.store.shard(shard).await.ok().flatten().and_then(|row| row.owner);
+            if claimed.as_ref() != Some(&self.server) || tokio::time::Instant::now() >= give_up {
+                return Err(self.not_owner(shard).await);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        Ok(handle)
     }
 
     async fn not_owner(&self, shard: ShardId) -> Status {
