@@ -20,8 +20,8 @@ fn endpoints(gateways: &[&Gateway]) -> (u16, String) {
 
 /// An address where nobody listens.
 async fn nowhere() -> String {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    format!("http://{}", listener.local_addr().expect("its address"))
 }
 
 async fn nothing(_: RunContext, (): ()) -> JobResult {
