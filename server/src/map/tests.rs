@@ -1,7 +1,5 @@
 //! Maps on SQLite with workers behind the [`Wire`](super::Wire): no sockets, everything else as in a server.
 
-#![expect(clippy::unwrap_used, reason = "a test that fails to unwrap has failed")]
-
 mod scene;
 
 use std::time::Duration;
@@ -30,7 +28,7 @@ fn succeeded(outcome: &MapOutcome) -> serde_json::Value {
 async fn a_hundred_texts_over_three_workers_run_exactly_once_each() {
     let scene = Scene::new().await;
     for number in 1..=3 {
-        scene.worker(number, false, |_, _| Verdict::Done("null".into())).await;
+        scene.worker(number, false, |_, _| Verdict::Done("null".into()));
     }
     scene.open(AttemptNo::FIRST);
     scene.split(1, AttemptNo::FIRST, &texts(100), 7).await.unwrap();
@@ -46,7 +44,7 @@ async fn a_hundred_texts_over_three_workers_run_exactly_once_each() {
 async fn outputs_are_summed_up_by_the_reduce_wherever_it_runs() {
     let scene = Scene::new().await;
     for number in 1..=3 {
-        scene.worker(number, true, |index, _| Verdict::Done(index.to_string())).await;
+        scene.worker(number, true, |index, _| Verdict::Done(index.to_string()));
     }
     scene.open(AttemptNo::FIRST);
     let numbers: Vec<String> = (0..5_000).map(|number| number.to_string()).collect();
@@ -59,15 +57,13 @@ async fn a_subtask_that_fails_twice_is_tried_again_alone() {
     let scene = Scene::new().await;
     for number in 1..=3 {
         let fails = |index, attempt| index == 42 && attempt < 3;
-        scene
-            .worker(number, false, move |index, attempt| {
-                if fails(index, attempt) {
-                    Verdict::Failed("not yet".into())
-                } else {
-                    Verdict::Done("null".into())
-                }
-            })
-            .await;
+        scene.worker(number, false, move |index, attempt| {
+            if fails(index, attempt) {
+                Verdict::Failed("not yet".into())
+            } else {
+                Verdict::Done("null".into())
+            }
+        });
     }
     scene.open(AttemptNo::FIRST);
     scene.split(1, AttemptNo::FIRST, &texts(100), 100).await.unwrap();
@@ -92,7 +88,7 @@ async fn too_many_failures_fail_the_run_and_a_re_run_does_only_those() {
             if fails { Verdict::Fatal("broken".into()) } else { Verdict::Done("null".into()) }
         }
     };
-    scene.worker(1, false, answer).await;
+    scene.worker(1, false, answer);
     scene.open(AttemptNo::FIRST);
     scene.split(1, AttemptNo::FIRST, &texts(50), 20).await.unwrap();
     match scene.ended(AttemptNo::FIRST).await {
@@ -115,8 +111,8 @@ async fn too_many_failures_fail_the_run_and_a_re_run_does_only_those() {
 #[tokio::test]
 async fn what_a_dead_worker_had_goes_to_the_others() {
     let scene = Scene::new().await;
-    scene.worker(1, false, |_, _| Verdict::Done("null".into())).await;
-    scene.worker(2, false, |_, _| Verdict::Silence).await;
+    scene.worker(1, false, |_, _| Verdict::Done("null".into()));
+    scene.worker(2, false, |_, _| Verdict::Silence);
     scene.open(AttemptNo::FIRST);
     scene.split(1, AttemptNo::FIRST, &texts(200), 50).await.unwrap();
     scene.until(|scene| scene.executions().len() >= 200).await;
@@ -134,9 +130,7 @@ async fn what_a_dead_worker_had_goes_to_the_others() {
 async fn a_server_killed_in_the_middle_is_followed_by_one_that_goes_on() {
     let mut scene = Scene::new().await;
     for number in 1..=3 {
-        scene
-            .worker(number, true, |index, _| Verdict::Slow(index.to_string(), Duration::from_millis(1)))
-            .await;
+        scene.worker(number, true, |index, _| Verdict::Slow(index.to_string(), Duration::from_millis(1)));
     }
     scene.open(AttemptNo::FIRST);
     let numbers: Vec<String> = (0..3_000).map(|number| number.to_string()).collect();
@@ -155,7 +149,7 @@ async fn a_server_killed_in_the_middle_is_followed_by_one_that_goes_on() {
 #[tokio::test]
 async fn a_server_that_was_taken_for_dead_lets_go_at_its_first_write() {
     let scene = Scene::new().await;
-    scene.worker(1, false, |_, _| Verdict::Done("null".into())).await;
+    scene.worker(1, false, |_, _| Verdict::Done("null".into()));
     scene.open(AttemptNo::FIRST);
     scene.split_part(1, AttemptNo::FIRST, &texts(10), 0).await;
     scene.until(|scene| scene.executions().len() == 10).await;
@@ -177,7 +171,7 @@ async fn an_aborted_attempt_stops_its_workers_and_the_next_one_begins_anew() {
             false => Verdict::Done("null".into()),
         }
     };
-    scene.worker(1, false, answer).await;
+    scene.worker(1, false, answer);
     scene.open(AttemptNo::FIRST);
     scene.split_part(1, AttemptNo::FIRST, &texts(10), 0).await;
     scene.until(|scene| scene.executions().len() == 10).await;
@@ -197,7 +191,7 @@ async fn an_aborted_attempt_stops_its_workers_and_the_next_one_begins_anew() {
 #[tokio::test]
 async fn batches_that_come_before_the_map_is_open_wait_for_it() {
     let scene = Scene::new().await;
-    scene.worker(1, false, |_, _| Verdict::Done("null".into())).await;
+    scene.worker(1, false, |_, _| Verdict::Done("null".into()));
     let split = scene.split_in_background(1, AttemptNo::FIRST, &texts(30), 10);
     scene.until(|scene| scene.emitted() >= 3).await;
     scene.open(AttemptNo::FIRST);
@@ -208,7 +202,7 @@ async fn batches_that_come_before_the_map_is_open_wait_for_it() {
 #[tokio::test]
 async fn a_split_that_emits_nothing_succeeds() {
     let scene = Scene::new().await;
-    scene.worker(1, true, |_, _| Verdict::Done("1".into())).await;
+    scene.worker(1, true, |_, _| Verdict::Done("1".into()));
     scene.open(AttemptNo::FIRST);
     scene.split(1, AttemptNo::FIRST, &[], 10).await.unwrap();
     assert_eq!(succeeded(&scene.ended(AttemptNo::FIRST).await), json!({ "done": 0, "failed": 0 }));
@@ -219,7 +213,7 @@ async fn a_split_that_emits_nothing_succeeds() {
 #[tokio::test]
 async fn what_is_too_large_is_refused_with_the_limit() {
     let scene = Scene::new().await;
-    scene.worker(1, true, |_, _| Verdict::Done("x".repeat(20_000))).await;
+    scene.worker(1, true, |_, _| Verdict::Done("x".repeat(20_000)));
     scene.open(AttemptNo::FIRST);
     let large = vec!["x".repeat(MAX_SUBTASK_BYTES + 1)];
     let error = scene.split(1, AttemptNo::FIRST, &large, 10).await.unwrap_err();
@@ -236,7 +230,7 @@ async fn large_payloads_are_read_again_from_the_store_when_the_split_is_far_ahea
     let scene = Scene::new().await;
     // 60 MB of payloads, while the window keeps 16; the only worker comes when all are stored.
     let payloads: Vec<String> = (0..1_000).map(|number| format!("\"{number:060000}\"")).collect();
-    scene.worker(1, false, |_, _| Verdict::Done("null".into())).await;
+    scene.worker(1, false, |_, _| Verdict::Done("null".into()));
     scene.set_credit(1, 0);
     scene.open(AttemptNo::FIRST);
     scene.split(1, AttemptNo::FIRST, &payloads, 8).await.unwrap();
@@ -253,7 +247,7 @@ async fn large_payloads_are_read_again_from_the_store_when_the_split_is_far_ahea
 async fn a_million_empty_subtasks() {
     let scene = Scene::on_disk().await;
     for number in 1..=3 {
-        scene.worker(number, false, |_, _| Verdict::Done("null".into())).await;
+        scene.worker(number, false, |_, _| Verdict::Done("null".into()));
         scene.set_credit(number, 10_000);
     }
     scene.without_executions();

@@ -6,6 +6,7 @@ mod edge;
 mod failover;
 mod faulty;
 mod http;
+mod parallel;
 mod store_faults;
 mod support;
 mod triggering;

@@ -205,7 +205,7 @@ impl Scene {
 
     // ---- workers ----
 
-    pub(super) async fn worker(
+    pub(super) fn worker(
         &self,
         number: u64,
         reduces: bool,
