@@ -4,7 +4,7 @@
 #   zookeeper.sh start DIR [NODES]    installs the package if missing, starts NODES (default 3, or 1) nodes whose files are
 #                                     all in DIR, waits until the ensemble serves, prints its connect string
 #   zookeeper.sh connect DIR          prints the connect string
-#   zookeeper.sh leader DIR           prints the index (1..NODES) of the node that leads
+#   zookeeper.sh leader DIR           prints the index (1..NODES) of the node that leads, once there is one
 #   zookeeper.sh kill DIR INDEX       kill -9 of one node
 #   zookeeper.sh revive DIR INDEX     starts a killed node again (does not wait; see wait)
 #   zookeeper.sh pause DIR INDEX      SIGSTOP: it keeps its connections and says nothing
@@ -148,10 +148,13 @@ wait_until_serving() {
 connect_string() { awk '{ printf "%s%s:%s", (NR > 1 ? "," : ""), $2, $3 } END { print "" }' "$1/nodes"; }
 
 leader() {
-    local index host client rest
-    while read -r index host client rest; do
-        case $(mode "$host" "$client") in leader | standalone) echo "$index" && return ;; esac
-    done <"$1/nodes"
+    local index host client rest until=$((SECONDS + DEADLINE))
+    while ((SECONDS < until)); do
+        while read -r index host client rest; do
+            case $(mode "$host" "$client") in leader | standalone) echo "$index" && return ;; esac
+        done <"$1/nodes"
+        sleep 0.1
+    done
     die "no node leads"
 }
 

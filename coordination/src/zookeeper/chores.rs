@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use crate::error::{CoordinationError, Result};
+use crate::zookeeper::failure::answer;
 use crate::zookeeper::shared::{Session, Shared};
 use crate::zookeeper::{locks, members};
 
@@ -38,6 +39,13 @@ pub(super) async fn keep_order(shared: &Shared, session: &Session) {
 
 async fn make_pass(shared: &Shared, session: &Session) -> Result<()> {
     let recovering = shared.recovering();
+    if recovering.is_some() {
+        // The leader checks the session, and what is read after this is not older than it. A node may serve a connection for
+        // a while whose session has just been ended.
+        answer(shared.deadline(), session.client.sync("/"))
+            .await
+            .map_err(|failure| failure.into_read("check the session"))?;
+    }
     let suspects: BTreeMap<_, _> = {
         let mut view = shared.view();
         let suspect = std::mem::take(&mut view.suspect);
@@ -50,7 +58,7 @@ async fn make_pass(shared: &Shared, session: &Session) -> Result<()> {
         return Err(error);
     }
 
-    let membership = keep_membership(shared, session).await;
+    let membership = keep_membership(shared, session, recovering.is_some()).await;
     if let Some(mark) = recovering {
         match &membership {
             Ok(()) | Err(CoordinationError::IdTaken { .. }) => shared.ready(mark),
@@ -65,12 +73,12 @@ async fn make_pass(shared: &Shared, session: &Session) -> Result<()> {
     membership
 }
 
-/// Writes the member if it is not there as wished.
-async fn keep_membership(shared: &Shared, session: &Session) -> Result<()> {
+/// Writes the member if it is not there as wished, or, after the connection was away, may be not.
+async fn keep_membership(shared: &Shared, session: &Session, was_away: bool) -> Result<()> {
     let wish = {
         let view = shared.view();
         match &view.wish {
-            Some(wish) if view.unwritten || !view.present => wish.clone(),
+            Some(wish) if was_away || view.unwritten || !view.present => wish.clone(),
             _ => return Ok(()),
         }
     };

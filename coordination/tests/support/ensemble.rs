@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use carillon_coordination::{Coordination, Load, Member, MemberId, MemberKind, ZooKeeper, ZooKeeperSettings};
 
@@ -103,6 +103,7 @@ impl Nodes {
         Root::on(&self.script(&["connect"]), &self.test)
     }
 
+    /// The node that leads, once there is one.
     pub(crate) fn leader(&self) -> u32 {
         self.script(&["leader"]).parse().unwrap()
     }
@@ -151,15 +152,26 @@ impl Nodes {
 
     /// A figure of a node's `mntr` answer.
     pub(crate) fn figure(&self, index: u32, name: &str) -> i64 {
-        let answer = self.script(&["ask", &index.to_string(), "mntr"]);
-        let line = answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('\t'));
-        line.unwrap_or_else(|| panic!("no {name} in {answer}")).trim().parse::<f64>().unwrap() as i64
+        let line = self.ask(index, "mntr", name);
+        line[name.len()..].trim().parse::<f64>().unwrap() as i64
     }
 
     /// The last transaction a node has seen.
     pub(crate) fn zxid(&self, index: u32) -> String {
-        let answer = self.script(&["ask", &index.to_string(), "srvr"]);
-        answer.lines().find(|line| line.starts_with("Zxid")).unwrap().to_owned()
+        self.ask(index, "srvr", "Zxid")
+    }
+
+    /// The line of an answer that begins so. A node may be out of service for a moment, e.g. when it elects a leader.
+    fn ask(&self, index: u32, word: &str, beginning: &str) -> String {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let answer = self.script(&["ask", &index.to_string(), word]);
+            if let Some(line) = answer.lines().find(|line| line.starts_with(beginning)) {
+                return line.to_owned();
+            }
+            assert!(Instant::now() < deadline, "no {beginning} in {answer:?}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     fn heal(&self) {
