@@ -59,7 +59,8 @@ pub struct JobEdit {
     /// The reason of the rows that are cancelled.
     pub cancel_reason: Reason,
     /// The job's fires in `(at, seen_planned_until]` under the new version. Where a planned row with the key exists it keeps its worker
-    /// and attempt and takes the new job version with `plan_no + 1`; a row that has started or is final is left alone.
+    /// and attempt and takes the new job version with `plan_no + 1`; so does a row that an earlier edit or pause cancelled before it
+    /// started, and is planned again. A row that has started or is final for another reason is left alone.
     pub runs: Vec<Run>,
 }
 

@@ -104,6 +104,7 @@ promises! {
         a_loaded_shard_is_one_snapshot;
     edits: a_created_job_and_its_fires_are_one_commit,
         an_edit_cancels_replans_and_inserts,
+        a_fire_that_comes_back_is_planned_again,
         an_edit_leaves_started_and_final_rows_alone,
         an_edit_of_a_changed_shard_is_refused,
         an_edit_of_another_version_is_refused,

@@ -1,7 +1,7 @@
 //! Changes of a shard's jobs: invariants I1 and I4, and that nothing is half done.
 
 use carillon_core::ids::{AttemptNo, JobId, JobVersion, PlanNo};
-use carillon_core::run::{ReasonCode, RunState};
+use carillon_core::run::{Reason, ReasonCode, RunState};
 
 use super::fixture::{Fixture, expect_edited, patiently, retry, started};
 use crate::catalog::{EditOutcome, JobChange};
@@ -88,6 +88,34 @@ pub async fn an_edit_cancels_replans_and_inserts(store: SharedStore) {
     assert_eq!(versions, [edited, job.clone()]);
     assert_eq!(store.job_by_name(fixture.group, "job").await.unwrap(), None);
     assert_eq!(store.job_versions(job.id, 1).await.unwrap().len(), 1);
+}
+
+/// A fire that an edit took away and a later edit gives back is planned again, at its worker, under a plan number that its old Arms do not
+/// reach; one that ended otherwise stays as it is.
+pub async fn a_fire_that_comes_back_is_planned_again(store: SharedStore) {
+    let fixture = Fixture::new(store.clone()).await;
+    let job = fixture.job("job").await;
+    let planned = fixture.insert(fixture.run(job.id, 10)).await;
+    let mut by_hand = fixture.run(job.id, 11);
+    by_hand.state = RunState::Cancelled;
+    by_hand.reason = Some(Reason::new(ReasonCode::CancelledByUser, "a person cancelled it"));
+    let by_hand = fixture.insert(by_hand).await;
+
+    let away = fixture.edit(replace(&fixture, job.id, 1, "job"), fixture.at(2), Vec::new()).await;
+    assert_eq!(expect_edited(store.edit_job(&away).await).len(), 1);
+    assert_eq!(fixture.read(planned.key).await.state, RunState::Cancelled);
+
+    let mut back = fixture.run(job.id, 10);
+    (back.job_version, back.worker) = (JobVersion::new(3), None);
+    let fires = vec![back, fixture.run(job.id, 11)];
+    let edit = fixture.edit(replace(&fixture, job.id, 2, "job"), fixture.at(3), fires).await;
+    let touched = expect_edited(store.edit_job(&edit).await);
+    let seen: Vec<_> = touched.iter().map(|one| (one.key, one.worker, one.replanned)).collect();
+    assert_eq!(seen, [(planned.key, planned.worker, true)], "its worker may still have the old plan");
+    let mut again = planned.clone();
+    (again.job_version, again.plan_no) = (JobVersion::new(3), planned.plan_no.next());
+    assert_eq!(fixture.read(planned.key).await, again);
+    assert_eq!(fixture.read(by_hand.key).await, by_hand);
 }
 
 /// What has started goes on under the version it started with.

@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use carillon_core::ids::{JobId, JobsVersion, RunKey};
 use carillon_core::job::Job;
-use carillon_core::run::{Run, RunState};
+use carillon_core::run::{ReasonCode, Run, RunState};
 use carillon_core::time::Timestamp;
 
 use crate::StoreError;
 use crate::catalog::{EditOutcome, JobChange, JobEdit, TouchedRun};
 use crate::database::{Database, Existing, Insert, existing_number_of};
 use crate::sql::jobs::job;
-use crate::sql::run_rows::{ADVANCED, LIFE, Life, REPLANNED, insert_runs, push_life, push_run, read_life};
+use crate::sql::run_rows::{
+    ADVANCED, LIFE, Life, REPLANNED, REVIVED, insert_runs, push_life, push_run, read_life,
+};
 use crate::value::{Value, json, values};
 
 /// The shard's row lock (primary key) keeps planners and other edits out from the first line on.
@@ -233,13 +235,7 @@ async fn change_plan<D: Database>(
         match fire {
             Some(fire) => {
                 kept.insert(life.key);
-                life.job_version = fire.job_version;
-                life.plan_no = life.plan_no.next();
-                // A retry keeps the end of its backoff.
-                if life.attempt == carillon_core::ids::AttemptNo::FIRST {
-                    life.due_at = fire.due_at;
-                    life.start_by = fire.start_by;
-                }
+                plan_again(&mut life, fire);
                 push_life(&mut replanned, life);
             }
             None => {
@@ -254,12 +250,59 @@ async fn change_plan<D: Database>(
     db.insert(&REPLANNED, replanned).await?;
     db.insert(&ADVANCED, cancelled).await?;
 
+    let mut revived = Vec::new();
+    for mut life in rows_cancelled_by_edits(db, job, edit).await? {
+        let Some(fire) = fires.get(&life.key) else { continue };
+        kept.insert(life.key);
+        touched.push(TouchedRun { key: life.key, worker: life.worker, due_at: life.due_at, replanned: true });
+        plan_again(&mut life, fire);
+        life.state = RunState::Planned;
+        (life.finished_at, life.reason_code, life.reason_detail) = (None, None, None);
+        push_life(&mut revived, life);
+    }
+    db.insert(&REVIVED, revived).await?;
+
     let mut rows: Vec<Value> = Vec::new();
     for run in edit.runs.iter().filter(|run| !kept.contains(&run.key)) {
         push_run(&mut rows, run, number);
     }
     insert_runs(db, rows).await?;
     Ok(touched)
+}
+
+/// The row goes on at its worker, under the new version and a plan number that its old Arms do not reach.
+fn plan_again(life: &mut Life, fire: &Run) {
+    life.job_version = fire.job_version;
+    life.plan_no = life.plan_no.next();
+    // A retry keeps the end of its backoff.
+    if life.attempt == carillon_core::ids::AttemptNo::FIRST {
+        life.due_at = fire.due_at;
+        life.start_by = fire.start_by;
+    }
+}
+
+/// The rows that earlier edits cancelled before they started, for fires that the job may have again: it was resumed, or got its old schedule
+/// back. Their workers stay, because only those can prove that the old plans never start. Along `run_of_job`.
+async fn rows_cancelled_by_edits<D: Database>(
+    db: &mut D,
+    job: JobId,
+    edit: &JobEdit,
+) -> Result<Vec<Life>, StoreError> {
+    if edit.runs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let table = D::indexed("run", "run_of_job");
+    let cancelled = format!(
+        "{} WHERE job = ? AND fire_time > ? AND ordinal = 0 AND state = ? AND started_at IS NULL AND reason_code IN (?, ?) {}",
+        LIFE.replace("FROM run", &format!("FROM {table}")),
+        D::FOR_UPDATE
+    );
+    let reasons = [ReasonCode::Edited, ReasonCode::Paused];
+    let rows =
+        db.query(&cancelled, values![job, edit.at, RunState::Cancelled, reasons[0], reasons[1]]).await?;
+    let mut lives: Vec<Life> = rows.into_iter().map(read_life).collect::<Result<_, _>>()?;
+    lives.sort_by_key(|life| life.key);
+    Ok(lives)
 }
 
 /// The planned scheduled rows of the job due later than `at`, locked, in key order. Two reads, because a row may be due after its fire

@@ -304,6 +304,25 @@ pub(super) const ADVANCED: Insert = Insert {
     },
 };
 
+/// As [`ADVANCED`], for rows that an edit cancelled and a later edit plans again.
+pub(super) const REVIVED: Insert = Insert {
+    table: "run",
+    columns: LIFE_COLUMNS,
+    existing: Existing::Replace {
+        key: KEY,
+        columns: &[
+            "job_version",
+            "plan_no",
+            "state",
+            "due_at",
+            "start_by",
+            "finished_at",
+            "reason_code",
+            "reason_detail",
+        ],
+    },
+};
+
 /// As [`ADVANCED`], for rows that stay planned under another plan number.
 pub(super) const REPLANNED: Insert = Insert {
     table: "run",
