@@ -34,7 +34,7 @@ pub(super) const COLUMNS: &[Column] = &[
 const FIRE_COLUMNS: &[Column] = &[
     Column::new("FIRE TIME", |fire| text(fire, "fire_time")),
     Column::new("STATE", |fire| text(fire, "state")),
-    Column::new("REASON", |fire| text(fire, "reason")),
+    Column::new("REASON", |fire| text(fire, "reason.code")),
     Column::new("RUN", |fire| text(fire, "run")),
     Column::wide("TRIGGER", |fire| text(fire, "trigger")),
     Column::wide("LATENESS", |fire| text(fire, "lateness")),

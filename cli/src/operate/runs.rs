@@ -21,8 +21,8 @@ pub(super) const COLUMNS: &[Column] = &[
     Column::new("FIRE TIME", |run| text(run, "fire_time")),
     Column::new("LATENESS", |run| text(run, "lateness")),
     Column::new("ATTEMPT", |run| text(run, "attempt")),
-    Column::new("REASON", |run| first(run, &["error", "reason"])),
-    Column::wide("WORKER", |run| first(run, &["worker.name", "worker"])),
+    Column::new("REASON", |run| text(run, "reason.code")),
+    Column::wide("WORKER", |run| first(run, &["worker.name", "worker.incarnation"])),
     Column::wide("TRIGGER", |run| text(run, "trigger")),
     Column::wide("STARTED", |run| text(run, "started_at")),
     Column::wide("FINISHED", |run| text(run, "finished_at")),
@@ -119,7 +119,7 @@ pub(super) async fn wait(api: &Api, format: Format, run: &str, patience: Duratio
             if state == "succeeded" {
                 return Ok(());
             }
-            let why = first(&now, &["error", "reason"]);
+            let why = text(&now, "reason.detail");
             let why = if why.is_empty() { String::new() } else { format!(": {why}") };
             return Err(Failure::RunFailed(format!("run {run} ended {state}{why}")));
         }
@@ -142,7 +142,8 @@ async fn logs(api: &Api, run: &str, attempt: Option<u32>, follow: bool) -> Outco
         loop {
             let attempt = attempt.map(|attempt| attempt.to_string());
             let from = Some(offset.to_string());
-            let query = query(&[("attempt", &attempt), ("offset", &from)]);
+            let format = Some("json".to_owned());
+            let query = query(&[("attempt", &attempt), ("from", &from), ("format", &format)]);
             let page = api.get(&format!("/runs/{run}/log"), &query).await?.body;
             let chunk = text(&page, "text");
             put_raw(chunk.as_bytes())?;
