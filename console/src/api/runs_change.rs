@@ -1,0 +1,105 @@
+//! Cancelling and retrying runs.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use carillon_core::run::Run;
+use carillon_store::accounts::Role;
+use carillon_store::shards::ShardRow;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+
+use super::run_views::{Names, RunView};
+use crate::auth::Access;
+use crate::console::Console;
+use crate::json::OptionalBody;
+use crate::operation::{Need, Operations};
+use crate::problem::{Problem, Result};
+
+pub(crate) fn enter(operations: &mut Operations) {
+    operations.write::<__path_cancel_run, _, _>(cancel_run, Need::Role(Role::Operator), "run.cancel");
+    operations.write::<__path_retry_run, _, _>(retry_run, Need::Role(Role::Operator), "run.retry");
+}
+
+/// Cancel a run
+///
+/// A planned run is cancelled at once; a running handler is asked to stop and abandoned after a grace. A final run stays as it is.
+#[utoipa::path(post, path = "/api/v1/runs/{run}/cancel", tag = "runs", params(("run" = String, Path, description = "Its id.")),
+    responses((status = 200, description = "The run as it is now.", body = RunView)))]
+async fn cancel_run(State(console): State<Arc<Console>>, access: Access) -> Result<Json<RunView>> {
+    let run = access.run();
+    if run.state.is_final() {
+        return Err(Problem::conflict("run_is_final", format!("the run is {} already", run.state)));
+    }
+    let shard = shard_row(&console, run).await?;
+    let by = access.principal.name();
+    let state = console.servers.cancel(&console.metrics, &shard, run.key, &by).await?;
+    access.note.before(json!({"state": run.state}));
+    access.note.after(json!({"state": state}));
+    Ok(Json(reread(&console, run).await?))
+}
+
+/// How to retry a run.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Retry {
+    /// Of a parallel run: only the subtasks that failed, with the results of the others kept.
+    #[serde(default)]
+    pub(super) failed_subtasks_only: Option<bool>,
+}
+
+/// A run that was made due again.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Retried {
+    /// The run as it is now.
+    #[serde(flatten)]
+    run: RunView,
+    /// The number of its next attempt.
+    next_attempt: u32,
+}
+
+/// Retry a dead letter
+///
+/// Makes a run that failed, died or timed out due now, as a new attempt.
+#[utoipa::path(post, path = "/api/v1/runs/{run}/retry", tag = "runs", request_body = Option<Retry>,
+    params(("run" = String, Path, description = "Its id.")),
+    responses(
+        (status = 200, description = "The run as it is now.", body = Retried),
+        (status = 409, description = "It is no dead letter.", body = Problem, content_type = "application/problem+json"),
+    ))]
+async fn retry_run(
+    State(console): State<Arc<Console>>,
+    access: Access,
+    OptionalBody(retry): OptionalBody<Retry>,
+) -> Result<Json<Retried>> {
+    let run = access.run();
+    let next_attempt = retry_one(&console, run, &access.principal.name(), &retry).await?;
+    access.note.before(json!({"state": run.state, "attempt": run.attempt}));
+    access.note.after(json!({"attempt": next_attempt, "failed_subtasks_only": retry.failed_subtasks_only}));
+    Ok(Json(Retried { run: reread(&console, run).await?, next_attempt }))
+}
+
+/// Has a dead letter retried; returns the number of its next attempt.
+pub(super) async fn retry_one(console: &Console, run: &Run, by: &str, retry: &Retry) -> Result<u32> {
+    if !run.state.is_dead_letter() {
+        return Err(Problem::conflict(
+            "no_dead_letter",
+            format!("the run is {}; only one that failed, died or timed out can be retried", run.state),
+        ));
+    }
+    let shard = shard_row(console, run).await?;
+    let failed_only = retry.failed_subtasks_only.unwrap_or_default();
+    console.servers.retry(&console.metrics, &shard, run.key, by, failed_only).await
+}
+
+async fn shard_row(console: &Console, run: &Run) -> Result<ShardRow> {
+    console.store.shard(run.shard).await?.ok_or_else(|| Problem::not_found("shard", run.shard))
+}
+
+/// The run after a server changed it.
+async fn reread(console: &Console, run: &Run) -> Result<RunView> {
+    let run = console.store.run(run.key).await?.unwrap_or_else(|| run.clone());
+    Ok(Names::of(console, std::slice::from_ref(&run)).await?.view(&run))
+}

@@ -1,0 +1,144 @@
+//! What a console is told at its start.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use carillon_coordination::Member;
+use carillon_core::time::Span;
+use tonic::transport::ClientTlsConfig;
+
+/// A console's settings. [`ConsoleConfig::new`] gives every default.
+#[derive(Debug, Clone)]
+pub struct ConsoleConfig {
+    /// The cluster whose groups are served; groups of other clusters cannot be created here.
+    pub cluster: u32,
+    /// How this console presents itself to the cluster; none to stay unknown, as tests do.
+    pub member: Option<Member>,
+    /// The listener speaks TLS: cookies are then marked `Secure`.
+    pub tls: bool,
+    /// Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
+    pub trusted_proxies: Vec<Network>,
+    /// How to reach servers over TLS; none for plain text.
+    pub server_tls: Option<ClientTlsConfig>,
+    /// How long a sign-in lasts (default 12 h: a working day).
+    pub session_lifetime: Span,
+    /// What hashing a password costs.
+    pub password_cost: PasswordCost,
+    /// How often signing in may fail.
+    pub sign_in_limits: SignInLimits,
+    /// How far ahead the servers plan; edits report armed runs within it (default 30 s).
+    pub horizon: Span,
+}
+
+impl ConsoleConfig {
+    /// The defaults for a cluster.
+    pub fn new(cluster: u32) -> Self {
+        Self {
+            cluster,
+            member: None,
+            tls: false,
+            trusted_proxies: Vec::new(),
+            server_tls: None,
+            session_lifetime: Span::from_secs(12 * 3600),
+            password_cost: PasswordCost::default(),
+            sign_in_limits: SignInLimits::default(),
+            horizon: Span::from_secs(30),
+        }
+    }
+}
+
+/// The cost of an argon2id hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PasswordCost {
+    /// Memory in KiB.
+    pub memory_kib: u32,
+    /// Passes over it.
+    pub passes: u32,
+}
+
+impl Default for PasswordCost {
+    /// The first choice of the OWASP password storage cheat sheet: 19 MiB, two passes.
+    fn default() -> Self {
+        Self { memory_kib: 19 * 1024, passes: 2 }
+    }
+}
+
+/// How many sign-ins may fail within a window before further ones are refused until its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SignInLimits {
+    /// The window (default 15 min).
+    pub window: Span,
+    /// Failures for one name (default 10: more than a forgetful person needs, far too few to guess).
+    pub per_name: u32,
+    /// Failures from one address (default 50: an office behind one address must still get in).
+    pub per_address: u32,
+}
+
+impl Default for SignInLimits {
+    fn default() -> Self {
+        Self { window: Span::from_secs(900), per_name: 10, per_address: 50 }
+    }
+}
+
+/// A network such as `10.0.0.0/8`, or a single address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    address: IpAddr,
+    prefix: u8,
+}
+
+impl Network {
+    /// Whether `address` lies in it. An IPv4 address mapped into IPv6 counts as IPv4.
+    pub fn contains(self, address: IpAddr) -> bool {
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(net), IpAddr::V4(address)) => {
+                let shift = 32 - u32::from(self.prefix);
+                shift == 32 || u32::from(net) >> shift == u32::from(address) >> shift
+            }
+            (IpAddr::V6(net), IpAddr::V6(address)) => {
+                let shift = 128 - u32::from(self.prefix);
+                shift == 128 || u128::from(net) >> shift == u128::from(address) >> shift
+            }
+            _ => false,
+        }
+    }
+}
+
+impl FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is not a network: write an address such as 10.0.0.7, or 10.0.0.0/8");
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| wrong())?;
+        let longest = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = match prefix {
+            Some(prefix) => prefix.parse().ok().filter(|prefix| *prefix <= longest).ok_or_else(wrong)?,
+            None => longest,
+        };
+        Ok(Self { address, prefix })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_holds_the_addresses_under_its_prefix() {
+        let network: Network = "10.1.0.0/16".parse().unwrap();
+        for (address, inside) in
+            [("10.1.255.1", true), ("10.2.0.1", false), ("::ffff:10.1.0.9", true), ("::1", false)]
+        {
+            assert_eq!(network.contains(address.parse().unwrap()), inside, "{address}");
+        }
+        assert!("0.0.0.0/0".parse::<Network>().unwrap().contains("8.8.8.8".parse().unwrap()));
+        assert!("fd00::/8".parse::<Network>().unwrap().contains("fd12::1".parse().unwrap()));
+        for wrong in ["", "10.0.0.0/33", "host", "10.0.0.0/-1"] {
+            assert!(wrong.parse::<Network>().is_err(), "{wrong}");
+        }
+    }
+}

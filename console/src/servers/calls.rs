@@ -1,0 +1,255 @@
+//! The calls a console makes, in the core's words; protobuf stays in here.
+
+use std::time::Duration;
+
+use carillon_coordination::Member;
+use carillon_core::ids::{JobId, JobsVersion, RunKey, ShardId, TraceId};
+use carillon_core::time::{Span, Timestamp};
+use carillon_proto::v1;
+use carillon_proto::v1::control_client::ControlClient;
+use carillon_store::shards::ShardRow;
+use serde_json::Value;
+use tonic::transport::Channel;
+use tonic::{Code, Response, Status};
+
+use super::{CALL_DEADLINE, Servers};
+use crate::metrics::Metrics;
+use crate::problem::{Problem, Result};
+
+/// How many servers a request tries: the owner, a standby and one more; if three do not answer, a person should know.
+const MOST_TRIED: usize = 3;
+
+/// Servers withdraw armed runs within this time, or the edit is answered with what may still start.
+pub(crate) const EDIT_DEADLINE: Duration = Duration::from_secs(2);
+
+/// What a server made of a trigger.
+#[derive(Debug, Clone)]
+pub(crate) struct Triggered {
+    pub(crate) run: RunKey,
+    pub(crate) created: bool,
+    pub(crate) warning: String,
+}
+
+/// A trigger request.
+#[derive(Debug, Clone)]
+pub(crate) struct TriggerCall {
+    pub(crate) job: JobId,
+    pub(crate) idempotency_key: String,
+    pub(crate) params: Option<Value>,
+    pub(crate) requested_by: String,
+    pub(crate) trace: Option<TraceId>,
+}
+
+impl Servers {
+    /// Triggers a job: at the owner of its shard if it answers, else at any holder or live server. Safe to repeat by its key.
+    pub(crate) async fn trigger(
+        &self,
+        metrics: &Metrics,
+        shard: &ShardRow,
+        call: TriggerCall,
+    ) -> Result<Triggered> {
+        let request = v1::TriggerRequest {
+            job: call.job.get(),
+            shard: shard.id.to_string(),
+            idempotency_key: call.idempotency_key,
+            params: call.params.map(|params| params.to_string().into()),
+            requested_by: call.requested_by,
+            trace_id: call.trace.map(|trace| trace.get().to_be_bytes().to_vec().into()).unwrap_or_default(),
+        };
+        let answer = self
+            .at_any(metrics, "trigger", shard, |mut client| {
+                let request = request.clone();
+                async move { client.trigger(request).await }
+            })
+            .await?;
+        let run =
+            answer.run.as_ref().map(run_of).ok_or_else(|| no_server("a server answered without the run"))?;
+        Ok(Triggered { run, created: answer.created, warning: answer.warning })
+    }
+
+    /// Cancels a run; returns its state afterwards.
+    pub(crate) async fn cancel(
+        &self,
+        metrics: &Metrics,
+        shard: &ShardRow,
+        run: RunKey,
+        by: &str,
+    ) -> Result<String> {
+        let request =
+            v1::CancelRunRequest { run: Some(run_ref(run)), shard: shard.id.to_string(), by: by.to_owned() };
+        let answer = self
+            .at_any(metrics, "cancel_run", shard, |mut client| {
+                let request = request.clone();
+                async move { client.cancel_run(request).await }
+            })
+            .await?;
+        Ok(answer.state)
+    }
+
+    /// Makes a dead letter due again; returns the number of its next attempt.
+    pub(crate) async fn retry(
+        &self,
+        metrics: &Metrics,
+        shard: &ShardRow,
+        run: RunKey,
+        by: &str,
+        failed_subtasks_only: bool,
+    ) -> Result<u32> {
+        let request = v1::RetryRunRequest {
+            run: Some(run_ref(run)),
+            shard: shard.id.to_string(),
+            by: by.to_owned(),
+            failed_subtasks_only,
+        };
+        let answer = self
+            .at_any(metrics, "retry_run", shard, |mut client| {
+                let request = request.clone();
+                async move { client.retry_run(request).await }
+            })
+            .await?;
+        Ok(answer.attempt)
+    }
+
+    /// Tells one server of an edit; returns the runs that may still start.
+    pub(crate) async fn job_changed(
+        &self,
+        metrics: &Metrics,
+        server: &Member,
+        shard: ShardId,
+        jobs_version: JobsVersion,
+        job: JobId,
+        touched: &[RunKey],
+    ) -> Result<Vec<RunKey>, Status> {
+        let request = v1::JobChangedRequest {
+            shard: shard.to_string(),
+            jobs_version: jobs_version.get(),
+            touched: touched.iter().copied().map(run_ref).collect(),
+            job: job.get(),
+        };
+        let mut client = self.client(&server.address)?;
+        let answer = within(EDIT_DEADLINE, client.job_changed(request)).await;
+        metrics.server_call("job_changed", answer.as_ref().err().map_or(Code::Ok, Status::code));
+        Ok(answer?.may_start.iter().map(run_of).collect())
+    }
+
+    /// Asks one server to hand its shards over; returns how many it had.
+    pub(crate) async fn drain(&self, metrics: &Metrics, server: &Member) -> Result<u32> {
+        let mut client = self.client(&server.address).map_err(refusal)?;
+        let answer = within(CALL_DEADLINE, client.drain(v1::DrainRequest {})).await;
+        metrics.server_call("drain", answer.as_ref().err().map_or(Code::Ok, Status::code));
+        Ok(answer.map_err(refusal)?.shards)
+    }
+
+    /// The live progress of a parallel run, from the server that drives it; none when nobody does or it does not answer.
+    pub(crate) async fn map_progress(&self, shard: &ShardRow, run: RunKey) -> Option<v1::MapProgressAnswer> {
+        let servers = self.for_shard(shard).await.ok()?;
+        for server in servers.iter().take(MOST_TRIED) {
+            let Ok(mut client) = self.client(&server.address) else { continue };
+            let request = v1::MapProgressRequest { run: Some(run_ref(run)) };
+            // Only decoration beside what the store knows: a second is as long as a page should wait.
+            match within(Duration::from_secs(1), client.map_progress(request)).await {
+                Ok(answer) if answer.known => return Some(answer),
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// Asks the servers of a shard in turn until one gives a definite answer.
+    async fn at_any<T, F, A>(
+        &self,
+        metrics: &Metrics,
+        call: &'static str,
+        shard: &ShardRow,
+        ask: F,
+    ) -> Result<T>
+    where
+        F: Fn(ControlClient<Channel>) -> A,
+        A: Future<Output = Result<Response<T>, Status>>,
+    {
+        let servers = self.for_shard(shard).await?;
+        let mut last = None;
+        for server in servers.iter().take(MOST_TRIED) {
+            let answer = match self.client(&server.address) {
+                Ok(client) => within(CALL_DEADLINE, ask(client)).await,
+                Err(status) => Err(status),
+            };
+            metrics.server_call(call, answer.as_ref().err().map_or(Code::Ok, Status::code));
+            match answer {
+                Ok(answer) => return Ok(answer),
+                Err(status) if is_passing(status.code()) => {
+                    tracing::warn!(call, server = %server.id, code = ?status.code(), message = status.message(), "a server did not answer");
+                    last = Some(status);
+                }
+                Err(status) => return Err(refusal(status)),
+            }
+        }
+        Err(match last {
+            None => {
+                no_server(&format!("no server of server group {} is live", shard.id.group().server_group()))
+            }
+            Some(status) => {
+                no_server(&format!("no server answered, the last one said: {}", status.message()))
+            }
+        })
+    }
+}
+
+/// Whether another server may do what this one did not.
+fn is_passing(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unavailable
+            | Code::DeadlineExceeded
+            | Code::Cancelled
+            | Code::Unknown
+            | Code::Aborted
+            | Code::Unimplemented
+    )
+}
+
+async fn within<T>(
+    deadline: Duration,
+    call: impl Future<Output = Result<Response<T>, Status>>,
+) -> Result<T, Status> {
+    match tokio::time::timeout(deadline, call).await {
+        Ok(answer) => answer.map(Response::into_inner),
+        Err(_) => Err(Status::deadline_exceeded(format!("no answer within {} s", deadline.as_secs()))),
+    }
+}
+
+fn no_server(detail: &str) -> Problem {
+    Problem::unavailable("no_server", detail, Span::from_secs(2))
+}
+
+/// A server's definite refusal as a problem.
+fn refusal(status: Status) -> Problem {
+    use axum::http::StatusCode;
+    let said = status.message().to_owned();
+    match status.code() {
+        Code::NotFound => Problem::new(StatusCode::NOT_FOUND, "not_found", said),
+        Code::InvalidArgument | Code::OutOfRange => {
+            Problem::invalid(vec![carillon_core::job::FieldError::new("", said)])
+        }
+        Code::FailedPrecondition | Code::AlreadyExists => Problem::conflict("not_possible_now", said),
+        Code::ResourceExhausted => {
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_much", said).retry_after(Span::SECOND)
+        }
+        Code::Internal | Code::DataLoss => Problem::internal("get an answer of a server", &status),
+        _ => no_server(&said),
+    }
+}
+
+/// A run's key on the wire.
+pub(crate) fn run_ref(key: RunKey) -> v1::RunRef {
+    v1::RunRef { fire_time_ms: key.fire_time.as_millis(), job: key.job.get(), ordinal: key.ordinal }
+}
+
+/// A run's key from the wire.
+pub(crate) fn run_of(run: &v1::RunRef) -> RunKey {
+    RunKey {
+        fire_time: Timestamp::from_millis(run.fire_time_ms),
+        job: JobId::new(run.job),
+        ordinal: run.ordinal,
+    }
+}
