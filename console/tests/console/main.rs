@@ -1,5 +1,7 @@
 //! The console against a real store (SQLite in memory), the embedded coordinator and servers that speak the real wire but do what a test
 //! scripts.
+#![allow(clippy::unwrap_used, reason = "a test that fails to unwrap has failed")]
+#![allow(clippy::print_stdout, reason = "the seed of a random test is told")]
 
 mod accounts;
 mod bad_input;
