@@ -18,6 +18,8 @@ pub struct ConsoleConfig {
     pub tls: bool,
     /// Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
     pub trusted_proxies: Vec<Network>,
+    /// What servers are shown so that they listen to this console; the cluster's servers know the same. None where they ask for none.
+    pub cluster_secret: Option<String>,
     /// How to reach servers over TLS; none for plain text.
     pub server_tls: Option<ClientTlsConfig>,
     /// How long a sign-in lasts (default 12 h: a working day).
@@ -38,6 +40,7 @@ impl ConsoleConfig {
             member: None,
             tls: false,
             trusted_proxies: Vec::new(),
+            cluster_secret: None,
             server_tls: None,
             session_lifetime: Span::from_secs(12 * 3600),
             password_cost: PasswordCost::default(),

@@ -53,7 +53,12 @@ impl Console {
         clock: Clock,
     ) -> Arc<Self> {
         let passwords = Passwords::new(config.password_cost);
-        let servers = Servers::new(config.cluster, config.server_tls.clone(), Arc::clone(&coordination));
+        let servers = Servers::new(
+            config.cluster,
+            config.cluster_secret.as_deref(),
+            config.server_tls.clone(),
+            Arc::clone(&coordination),
+        );
         Arc::new(Self {
             config,
             store,

@@ -11,6 +11,9 @@ use carillon_coordination::{Coordination, CoordinationError, Member, MemberKind}
 use carillon_core::ids::ServerId;
 use carillon_proto::v1::control_client::ControlClient;
 use carillon_store::shards::ShardRow;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 
 use crate::problem::{Problem, Result, chain};
@@ -25,9 +28,37 @@ pub(crate) const CALL_DEADLINE: Duration = Duration::from_secs(3);
 /// The most channels kept: every server of a large cluster; beyond it they are made anew.
 const MOST_CHANNELS: usize = 1_000;
 
+/// A client of one server, whose calls carry the cluster's secret.
+pub(crate) type Client = ControlClient<InterceptedService<Channel, Secret>>;
+
+/// What servers ask for from those who tell them what to do.
+#[derive(Debug, Clone)]
+pub(crate) struct Secret(Option<MetadataValue<Ascii>>);
+
+impl Secret {
+    /// A secret that is no text of a header cannot be shown to anybody: calls go without it, and are refused.
+    fn new(secret: Option<&str>) -> Self {
+        let secret = secret.and_then(|secret| secret.parse().ok());
+        Self(secret.map(|mut secret: MetadataValue<Ascii>| {
+            secret.set_sensitive(true);
+            secret
+        }))
+    }
+}
+
+impl Interceptor for Secret {
+    fn call(&mut self, mut request: tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status> {
+        if let Some(secret) = &self.0 {
+            request.metadata_mut().insert("carillon-cluster-secret", secret.clone());
+        }
+        Ok(request)
+    }
+}
+
 /// The cluster's servers as seen by a console.
 pub(crate) struct Servers {
     cluster: u32,
+    secret: Secret,
     tls: Option<ClientTlsConfig>,
     coordination: Arc<dyn Coordination>,
     channels: Mutex<HashMap<String, Channel>>,
@@ -37,10 +68,12 @@ pub(crate) struct Servers {
 impl Servers {
     pub(crate) fn new(
         cluster: u32,
+        secret: Option<&str>,
         tls: Option<ClientTlsConfig>,
         coordination: Arc<dyn Coordination>,
     ) -> Self {
-        Self { cluster, tls, coordination, channels: Mutex::default(), names: Mutex::default() }
+        let secret = Secret::new(secret);
+        Self { cluster, secret, tls, coordination, channels: Mutex::default(), names: Mutex::default() }
     }
 
     /// The live servers of the cluster, by id.
@@ -65,10 +98,10 @@ impl Servers {
     }
 
     /// A client for the server at `address`, connected when first used.
-    pub(crate) fn client(&self, address: &str) -> Result<ControlClient<Channel>, tonic::Status> {
+    pub(crate) fn client(&self, address: &str) -> Result<Client, tonic::Status> {
         let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(channel) = channels.get(address) {
-            return Ok(ControlClient::new(channel.clone()));
+            return Ok(self.with_secret(channel.clone()));
         }
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         let refused = |error: tonic::transport::Error| tonic::Status::unavailable(chain(&error));
@@ -87,7 +120,11 @@ impl Servers {
         }
         let channel = endpoint.connect_lazy();
         channels.insert(address.to_owned(), channel.clone());
-        Ok(ControlClient::new(channel))
+        Ok(self.with_secret(channel))
+    }
+
+    fn with_secret(&self, channel: Channel) -> Client {
+        ControlClient::with_interceptor(channel, self.secret.clone())
     }
 }
 

@@ -6,13 +6,11 @@ use carillon_coordination::Member;
 use carillon_core::ids::{JobId, JobsVersion, RunKey, ShardId, TraceId};
 use carillon_core::time::{Span, Timestamp};
 use carillon_proto::v1;
-use carillon_proto::v1::control_client::ControlClient;
 use carillon_store::shards::ShardRow;
 use serde_json::Value;
-use tonic::transport::Channel;
 use tonic::{Code, Response, Status};
 
-use super::{CALL_DEADLINE, Servers};
+use super::{CALL_DEADLINE, Client, Servers};
 use crate::metrics::Metrics;
 use crate::problem::{Problem, Result};
 
@@ -164,7 +162,7 @@ impl Servers {
         ask: F,
     ) -> Result<T>
     where
-        F: Fn(ControlClient<Channel>) -> A,
+        F: Fn(Client) -> A,
         A: Future<Output = Result<Response<T>, Status>>,
     {
         let servers = self.for_shard(shard).await?;
