@@ -20,7 +20,7 @@ const REQUEST_DEADLINE: Duration = Duration::from_secs(30);
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
 /// The most items asked for at once; the API's own bound.
-const PAGE: usize = 200;
+const PAGE: usize = 500;
 
 /// A console, asked as somebody.
 #[derive(Debug, Clone)]
@@ -42,7 +42,12 @@ pub(crate) struct Answer {
 impl Api {
     /// The console that the flags name.
     pub(crate) fn new(remote: &Remote) -> Outcome<Self> {
-        let base = remote.console.trim_end_matches('/').to_owned();
+        Self::at(&remote.console, remote.token.clone().or_else(|| token_of(Path::new(DEV_TOKEN))))
+    }
+
+    /// The console at a URL, asked with a token.
+    pub(crate) fn at(url: &str, token: Option<String>) -> Outcome<Self> {
+        let base = url.trim_end_matches('/').to_owned();
         let url = Url::parse(&base)
             .map_err(|error| Failure::Usage(format!("--console {base:?} is not a URL: {error}")))?;
         if !matches!(url.scheme(), "http" | "https") {
@@ -56,7 +61,7 @@ impl Api {
             .user_agent(concat!("carillon/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(anyhow::Error::from)?;
-        Ok(Self { http, base, token: remote.token.clone().or_else(|| token_of(Path::new(DEV_TOKEN))) })
+        Ok(Self { http, base, token })
     }
 
     /// Reads one resource.

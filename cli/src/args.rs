@@ -29,6 +29,7 @@ pub(crate) enum Command {
     Server(ServerArgs),
     Console(ConsoleArgs),
     Migrate(MigrateArgs),
+    AdminToken(AdminTokenArgs),
     Config(ConfigArgs),
     Healthcheck(HealthcheckArgs),
     Group(GroupArgs),

@@ -8,6 +8,9 @@ mod concern;
 mod layers;
 mod setting;
 
+use std::path::PathBuf;
+
+use carillon_core::ids::ServerId;
 use carillon_core::time::Span;
 
 pub use concern::{Key, Secrecy};
@@ -21,6 +24,8 @@ concern! {
     pub struct ClusterConfig in "cluster" {
         /// The cluster's number: the first part of its task groups' ids, 1 to 2147483647.
         id: u32 = "101";
+        /// What servers and consoles show each other, so that nobody else can tell a server what to do; the same in all of them.
+        secret: Option<String> = "", secret Secrecy::Whole;
     }
 }
 
@@ -39,8 +44,10 @@ concern! {
         listen: Address = "127.0.0.1:7710";
         /// host:port under which the others reach it; the listen address unless that is a wildcard.
         advertise: Option<Endpoint> = "";
-        /// How long a drain may take before the process stops anyway.
-        drain_timeout: Span = "20s";
+        /// Where it serves /metrics, /livez and /readyz (HTTP); nowhere unless set.
+        http: Option<Address> = "";
+        /// How long it may take to hand over and close when it is told to stop.
+        shutdown_patience: Span = "5s";
     }
 }
 
@@ -51,8 +58,6 @@ concern! {
         listen: Address = "127.0.0.1:7700";
         /// Networks of proxies whose X-Forwarded-For is believed: "10.0.0.0/8,127.0.0.1".
         trusted_proxies: Vec<Network> = "";
-        /// The path under which a proxy publishes it, such as /carillon; empty for the root.
-        base_path: String = "";
     }
 }
 
@@ -86,6 +91,34 @@ concern! {
     }
 }
 
+concern! {
+    /// Certificates of the gRPC ports between servers, consoles and workers. Pages and the REST API get theirs from the proxy in front.
+    pub struct TlsConfig in "tls" {
+        /// The PEM file with this process's certificate chain; without it the ports speak plain text.
+        certificate: Option<PathBuf> = "";
+        /// The PEM file with its private key.
+        key: Option<PathBuf> = "";
+        /// The PEM file with the authority that signed the others' certificates.
+        authority: Option<PathBuf> = "";
+        /// Whether a server takes only those who show a certificate of that authority.
+        mutual: bool = "false";
+    }
+}
+
+concern! {
+    /// How far ahead and how patient servers are. The defaults are the trigger protocol's; all servers of a cluster should agree.
+    pub struct LimitsConfig in "limits" {
+        /// How far ahead fires are planned: the database may be away for this long less a slice, 10s to 5m.
+        horizon: Span = "30s";
+        /// A worker without a stream for this long is lost, 1s to 5m.
+        worker_lost_after: Span = "5s";
+        /// A server that is gone for this long is replaced at its shards, 1s to 5m.
+        server_away_after: Span = "10s";
+        /// How long a cancelled or timed out handler has before it is given up, 100ms to 5m.
+        cancel_grace: Span = "5s";
+    }
+}
+
 /// Everything a process is told at its start.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -101,6 +134,10 @@ pub struct Config {
     pub zookeeper: ZookeeperConfig,
     /// What is told.
     pub logs: LogsConfig,
+    /// Certificates.
+    pub tls: TlsConfig,
+    /// How patient servers are.
+    pub limits: LimitsConfig,
 }
 
 /// The processes that read a config, for the checks of what each of them needs.
@@ -136,6 +173,8 @@ impl Config {
             StoreConfig::KEYS,
             ZookeeperConfig::KEYS,
             LogsConfig::KEYS,
+            TlsConfig::KEYS,
+            LimitsConfig::KEYS,
         ]
         .into_iter()
         .flatten()
@@ -154,6 +193,8 @@ impl Config {
             store: StoreConfig::read(layers, &mut errors),
             zookeeper: ZookeeperConfig::read(layers, &mut errors),
             logs: LogsConfig::read(layers, &mut errors),
+            tls: TlsConfig::read(layers, &mut errors),
+            limits: LimitsConfig::read(layers, &mut errors),
         };
         config.check_bounds(layers, &mut errors);
         if errors.is_empty() { Ok(config) } else { Err(errors) }
@@ -213,41 +254,52 @@ impl Config {
     }
 
     fn check_bounds(&self, layers: &Layers, errors: &mut Vec<ConfigError>) {
-        let session = self.zookeeper.session_timeout;
-        // Shorter than 2 s, a garbage collection of the ensemble ends sessions; longer than 60 s, nobody would call it standby.
-        if !(Span::from_secs(2)..=Span::from_secs(60)).contains(&session) {
-            errors.push(
-                layers.refuse("zookeeper.session_timeout", format!("{session} is not between 2s and 1m")),
-            );
-        }
-        if !self.zookeeper.root.starts_with('/')
-            || self.zookeeper.root.len() < 2
-            || self.zookeeper.root.ends_with('/')
-        {
-            errors.push(layers.refuse(
-                "zookeeper.root",
-                format!("{:?} is not a node path such as \"/carillon\"", self.zookeeper.root),
-            ));
-        }
-        let base = &self.console.base_path;
-        if !base.is_empty() && (!base.starts_with('/') || base.ends_with('/')) {
-            errors.push(layers.refuse(
-                "console.base_path",
-                format!("{base:?} is not a path such as \"/carillon\", without a slash at its end"),
-            ));
+        let mut check = |fine: bool, key: &str, message: String| {
+            if !fine {
+                errors.push(layers.refuse(key, message));
+            }
+        };
+        let minutes = |count: u64| Span::from_secs(count * 60);
+        for (key, span, least, most) in [
+            // Shorter than 2 s, a garbage collection of the ensemble ends sessions; longer than 60 s, nobody would call it standby.
+            ("zookeeper.session_timeout", self.zookeeper.session_timeout, Span::from_secs(2), minutes(1)),
+            ("server.shutdown_patience", self.server.shutdown_patience, Span::SECOND, minutes(5)),
+            // At least two slices, or planning could not keep ahead of what is armed.
+            ("limits.horizon", self.limits.horizon, Span::from_secs(10), minutes(5)),
+            ("limits.worker_lost_after", self.limits.worker_lost_after, Span::SECOND, minutes(5)),
+            ("limits.server_away_after", self.limits.server_away_after, Span::SECOND, minutes(5)),
+            ("limits.cancel_grace", self.limits.cancel_grace, Span::from_millis(100), minutes(5)),
+        ] {
+            check((least..=most).contains(&span), key, format!("{span} is not between {least} and {most}"));
         }
         for (key, number) in
             [("cluster.id", self.cluster.id), ("server.server_group", self.server.server_group)]
         {
-            if !(1..=i32::MAX as u32).contains(&number) {
-                errors.push(layers.refuse(key, format!("{number} is not between 1 and {}", i32::MAX)));
-            }
+            check(
+                (1..=i32::MAX as u32).contains(&number),
+                key,
+                format!("{number} is not between 1 and {}", i32::MAX),
+            );
         }
-        if let Some(id) = &self.server.id
-            && let Err(error) = id.parse::<carillon_core::ids::ServerId>()
-        {
-            errors.push(layers.refuse("server.id", error.to_string()));
+        let root = &self.zookeeper.root;
+        check(
+            root.len() >= 2 && root.starts_with('/') && !root.ends_with('/'),
+            "zookeeper.root",
+            format!("{root:?} is not a node path such as \"/carillon\""),
+        );
+        if let Some(Err(error)) = self.server.id.as_ref().map(|id| id.parse::<ServerId>()) {
+            check(false, "server.id", error.to_string());
         }
+        check(
+            self.tls.certificate.is_some() == self.tls.key.is_some(),
+            "tls.key",
+            "a certificate needs its key, and a key its certificate".to_owned(),
+        );
+        check(
+            !self.tls.mutual || self.tls.authority.is_some() && self.tls.certificate.is_some(),
+            "tls.mutual",
+            "needs tls.authority, to check the others, and tls.certificate, to be checked".to_owned(),
+        );
     }
 }
 

@@ -30,6 +30,11 @@ pub(crate) fn config_for(role: Role, layers: &Layers) -> Outcome<Config> {
     Ok(config)
 }
 
+/// The configuration that the layers make.
+pub(crate) fn read(layers: &Layers) -> Outcome<Config> {
+    Config::read(layers).map_err(refusal)
+}
+
 impl ConfigSource {
     /// Defaults, file, environment and the flags that all processes share.
     pub(crate) fn layers(&self) -> Layers {

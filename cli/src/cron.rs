@@ -22,7 +22,7 @@ pub(crate) fn run(args: CronArgs) -> Outcome {
     match output {
         Format::Json => output::show_json(&data(&preview)?),
         Format::Yaml => output::show_yaml(&data(&preview)?),
-        Format::Table | Format::Wide => put(&text(&preview)),
+        Format::Table | Format::Wide | Format::Id => put(&text(&preview)),
     }
 }
 

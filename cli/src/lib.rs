@@ -17,11 +17,14 @@ mod completions;
 pub mod config;
 mod configure;
 mod cron;
+mod dev;
 mod failure;
 mod healthcheck;
 mod logging;
 mod operate;
 mod output;
+mod parts;
+mod processes;
 mod suggest;
 
 use std::ffi::OsString;
@@ -60,9 +63,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn dispatch(command: Command) -> Outcome {
     match command {
         Command::Server(ServerArgs { action: Some(action), .. }) => operate::server(action),
-        Command::Dev(_) | Command::Server(_) | Command::Console(_) | Command::Migrate(_) => {
-            Err(failure::Failure::Error(anyhow::anyhow!("the processes are not put together yet")))
-        }
+        Command::Dev(args) => dev::run(args),
+        Command::Server(args) => processes::server(args),
+        Command::Console(args) => processes::console(args),
+        Command::Migrate(args) => processes::migrate(args),
+        Command::AdminToken(args) => processes::admin_token(args),
         Command::Config(args) => configure::run(args),
         Command::Cron(args) => cron::run(args),
         Command::Healthcheck(args) => healthcheck::run(args),

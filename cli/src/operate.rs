@@ -51,6 +51,9 @@ pub(crate) fn run(command: Command) -> Outcome {
     }
 }
 
+pub(crate) use documents::apply_quietly;
+pub(crate) use jobs::job_id;
+
 /// `carillon server list|get|drain`.
 pub(crate) fn server(action: ServerAction) -> Outcome {
     let remote = action.remote().clone();
@@ -117,7 +120,7 @@ fn query<'a>(given: &[(&'a str, &'a Option<String>)]) -> Vec<(&'a str, &'a str)>
 }
 
 /// The id of a group that was given by id or by name.
-async fn group_id(api: &Api, group: &str) -> Outcome<String> {
+pub(crate) async fn group_id(api: &Api, group: &str) -> Outcome<String> {
     if group.parse::<GroupId>().is_ok() {
         return Ok(group.to_owned());
     }

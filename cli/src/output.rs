@@ -18,6 +18,8 @@ pub(crate) enum Format {
     Json,
     /// The same as YAML
     Yaml,
+    /// The ids alone, one a line
+    Id,
 }
 
 /// A column of a table: its title, where it is shown, and the text of a row.
@@ -44,6 +46,7 @@ pub(crate) fn show_list(format: Format, columns: &[Column], items: &[Value]) -> 
     match format {
         Format::Json => show_json(&Value::from(items)),
         Format::Yaml => show_yaml(&Value::from(items)),
+        Format::Id => items.iter().try_for_each(|item| put(&text(item, "id"))),
         Format::Table | Format::Wide => {
             let shown: Vec<&Column> =
                 columns.iter().filter(|column| format == Format::Wide || !column.wide).collect();
@@ -62,7 +65,7 @@ pub(crate) fn show_one(format: Format, columns: &[Column], item: &Value) -> Outc
     match format {
         Format::Json => show_json(item),
         Format::Yaml => show_yaml(item),
-        Format::Table | Format::Wide => show_list(format, columns, std::slice::from_ref(item)),
+        Format::Table | Format::Wide | Format::Id => show_list(format, columns, std::slice::from_ref(item)),
     }
 }
 
@@ -71,6 +74,7 @@ pub(crate) fn describe(format: Format, item: &Value) -> Outcome {
     match format {
         Format::Json => show_json(item),
         Format::Yaml => show_yaml(item),
+        Format::Id => put(&text(item, "id")),
         Format::Table | Format::Wide => {
             let mut table = plain_table();
             for (name, value) in fields("", item) {

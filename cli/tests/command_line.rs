@@ -2,6 +2,8 @@
 //!
 //! The console is a fake one that gives prepared answers, so that each case is about the command alone.
 
+#![expect(clippy::unwrap_used, reason = "a test that fails to unwrap has failed")]
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -10,7 +12,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-/// A console that answers `METHOD /path` (below /api/v1, without the query) as prepared and remembers what it was asked.
+/// A console that answers `METHOD /path` (below /api/v1, with or without the query) as prepared and remembers what it was asked.
 struct FakeConsole {
     url: String,
     asked: Arc<Mutex<Vec<Asked>>>,
@@ -80,7 +82,10 @@ fn serve(stream: TcpStream, answers: &BTreeMap<String, (u16, Value)>, memory: &M
         let bare = path.split('?').next().unwrap();
         let missing =
             (404, json!({"code": "not_found", "detail": format!("no answer prepared for {method} {bare}")}));
-        let (status, answer) = answers.get(&format!("{method} {bare}")).unwrap_or(&missing);
+        let (status, answer) = answers
+            .get(&format!("{method} {path}"))
+            .or_else(|| answers.get(&format!("{method} {bare}")))
+            .unwrap_or(&missing);
         let text = answer.to_string();
         let head = format!("HTTP/1.1 {status} X\r\netag: \"5\"\r\ncontent-length: {}\r\n\r\n", text.len());
         writer.write_all(format!("{head}{text}").as_bytes()).unwrap();
@@ -294,7 +299,7 @@ fn each_wrong_field_is_shown() {
 #[test]
 fn a_run_that_is_waited_for_decides_the_exit_code() {
     for (state, expected) in [("succeeded", 0), ("dead", 5), ("missed", 5)] {
-        let run = json!({"id": "01hx2k9a00000002", "job": "17", "state": state, "error": "card refused"});
+        let run = json!({"id": "01hx2k9a00000002", "job": "17", "state": state, "reason": {"code": "failed", "detail": "card refused"}});
         let console = FakeConsole::answering(&[
             ("POST /jobs/17/runs", 202, json!({"id": "01hx2k9a00000002"})),
             ("GET /runs/01hx2k9a00000002", 200, run),
@@ -372,7 +377,7 @@ fn a_job_is_found_by_the_names_of_its_group_and_its_own() {
     let group = json!({"id": "101-1-2-6601", "name": "billing"});
     let console = FakeConsole::answering(&[
         ("GET /groups", 200, list(&[group])),
-        ("GET /jobs", 200, list(&[json!({"id": "16", "name": "close-day-2"}), job()])),
+        ("GET /jobs", 200, list(&[job()])),
         ("GET /jobs/17", 200, job()),
     ]);
     let output = console.carillon(&["describe", "job", "billing/close-day"]);
@@ -417,7 +422,9 @@ fn apply_creates_what_is_missing_changes_what_differs_and_leaves_the_rest() {
             200,
             list(&[json!({"id": "101-1-2-6601", "name": "billing", "shards": 1, "description": ""})]),
         ),
-        ("GET /jobs", 200, list(&[same.clone(), other.clone()])),
+        ("GET /jobs?group=101-1-2-6601&name=same&limit=1", 200, list(std::slice::from_ref(&same))),
+        ("GET /jobs?group=101-1-2-6601&name=other&limit=1", 200, list(std::slice::from_ref(&other))),
+        ("GET /jobs", 200, list(&[])),
         ("GET /jobs/1", 200, same),
         ("GET /jobs/2", 200, other.clone()),
         ("PUT /jobs/2", 200, other),
@@ -460,15 +467,15 @@ fn apply_creates_what_is_missing_changes_what_differs_and_leaves_the_rest() {
 #[test]
 fn a_list_follows_its_cursors_up_to_the_limit() {
     let page = json!({"items": [{"id": "1"}, {"id": "2"}], "next_cursor": "more"});
-    let console = FakeConsole::answering(&[("GET /runs", 200, page)]);
-    let output = console.carillon(&["run", "list", "--limit", "5", "-o", "json"]);
+    let console = FakeConsole::answering(&[("GET /audit", 200, page)]);
+    let output = console.carillon(&["audit", "list", "--limit", "5", "-o", "json"]);
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     let shown: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(shown.len(), 5);
     let asked: Vec<String> = console.asked.lock().unwrap().iter().map(|asked| asked.line.clone()).collect();
     assert_eq!(
         asked,
-        ["GET /runs?limit=5", "GET /runs?limit=3&cursor=more", "GET /runs?limit=1&cursor=more"]
+        ["GET /audit?limit=5", "GET /audit?limit=3&cursor=more", "GET /audit?limit=1&cursor=more"]
     );
 }
 

@@ -281,7 +281,7 @@ pub(crate) struct RunArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RunAction {
-    /// List runs, newest first
+    /// List runs, newest first; those still to come only with --state planned
     #[command(after_help = "Example:\n  carillon run list --job billing/close-day --state failed --from 1d")]
     List {
         /// Only those of this group, by id or name
@@ -487,8 +487,8 @@ pub(crate) enum UserAction {
         /// The sign-in name or the number
         user: String,
     },
-    /// Create a user; the password is read from stdin or asked for
-    #[command(after_help = "Example:\n  pwgen 20 1 | carillon user create lin --display-name 'Lin Wei'")]
+    /// Create a user, with a password that is made up and shown once
+    #[command(after_help = "Example:\n  carillon user create lin --display-name 'Lin Wei'")]
     Create {
         /// The sign-in name
         name: String,
@@ -498,6 +498,9 @@ pub(crate) enum UserAction {
         /// May do everything
         #[arg(long)]
         administrator: bool,
+        /// Take the password from stdin instead
+        #[arg(long)]
+        password: bool,
     },
     /// Change a user
     #[command(after_help = "Example:\n  carillon user update lin --disabled true")]

@@ -85,9 +85,6 @@ pub(crate) struct ConsoleArgs {
     /// console.listen: where it serves
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<String>,
-    /// console.base_path: the path under which a proxy publishes it
-    #[arg(long, value_name = "PATH")]
-    pub(crate) base_path: Option<String>,
 }
 
 /// Bring the store's tables up to what this binary needs
@@ -96,6 +93,22 @@ pub(crate) struct ConsoleArgs {
 pub(crate) struct MigrateArgs {
     #[command(flatten)]
     pub(crate) source: ConfigSource,
+}
+
+/// Make an API token of the administrator, straight in the store: for the first set-up, or when nobody can sign in
+///
+/// The token goes to stdout. Where there are no users yet, the administrator is made as well, with a password that is shown once, on
+/// stderr. Whoever can read the store's URL may do so.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  carillon admin-token --store mysql://carillon:secret@db/carillon > admin.token"
+)]
+pub(crate) struct AdminTokenArgs {
+    #[command(flatten)]
+    pub(crate) source: ConfigSource,
+    /// When the token ends
+    #[arg(long, value_name = "DURATION", default_value = "30d")]
+    pub(crate) expires_in: carillon_core::time::Span,
 }
 
 /// Show or check the configuration

@@ -20,6 +20,8 @@ pub enum Secrecy {
     Open,
     /// All but the password inside a URL.
     Password,
+    /// Nothing but whether there is one.
+    Whole,
 }
 
 impl Key {
@@ -33,6 +35,8 @@ impl Key {
         match self.secrecy {
             Secrecy::Open => text.to_owned(),
             Secrecy::Password => mask_password(text),
+            Secrecy::Whole if text.is_empty() => String::new(),
+            Secrecy::Whole => "***".to_owned(),
         }
     }
 }

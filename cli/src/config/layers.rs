@@ -38,9 +38,18 @@ pub struct Layers {
 }
 
 /// Variables with the prefix that are not configuration: those of the operators' commands, of the SDK and of the tests.
-const OTHER_VARIABLES: &[&str] = &["CARILLON_CONFIG", "CARILLON_CONSOLE", "CARILLON_TOKEN"];
-const OTHER_PREFIXES: &[&str] =
-    &["CARILLON_TEST_", "CARILLON_REQUIRE_", "CARILLON_WORKER_", "CARILLON_SAMPLE_"];
+const OTHER_VARIABLES: &[&str] = &[
+    "CARILLON_CONFIG",
+    "CARILLON_CONSOLE",
+    "CARILLON_TOKEN",
+    "CARILLON_CONSOLES",
+    "CARILLON_SERVERS",
+    "CARILLON_GROUP",
+    "CARILLON_ROOM",
+    "CARILLON_LABELS",
+    "CARILLON_BIN_DIR",
+];
+const OTHER_PREFIXES: &[&str] = &["CARILLON_WORKER_", "CARILLON_TEST_", "CARILLON_REQUIRE_"];
 
 impl Layers {
     /// The defaults.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use carillon_core::time::Span;
@@ -25,6 +26,26 @@ impl Setting for String {
 
     fn placeholder() -> Self {
         Self::new()
+    }
+}
+
+impl Setting for PathBuf {
+    fn from_text(text: &str) -> Result<Self, String> {
+        Ok(text.into())
+    }
+
+    fn placeholder() -> Self {
+        Self::new()
+    }
+}
+
+impl Setting for bool {
+    fn from_text(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|_| format!("{text:?} is neither true nor false"))
+    }
+
+    fn placeholder() -> Self {
+        false
     }
 }
 
@@ -218,7 +239,7 @@ pub enum StoreUrl {
     /// A whole `mysql://user:password@host:port/database`.
     Mysql(String),
     /// The path behind `sqlite:`.
-    Sqlite(std::path::PathBuf),
+    Sqlite(PathBuf),
 }
 
 impl Setting for StoreUrl {

@@ -108,6 +108,24 @@ fn a_password_is_masked_and_nothing_else() {
     assert_eq!(key.masked("mysql://carillon:s3c@ret@db:3306/x"), "mysql://carillon:***@db:3306/x");
     assert_eq!(key.masked("sqlite:carillon-data/carillon.db"), "sqlite:carillon-data/carillon.db");
     assert_eq!(key.masked(""), "");
+    let secret = Config::keys().find(|key| key.name == "cluster.secret").unwrap();
+    assert_eq!((secret.masked("hunter2").as_str(), secret.masked("").as_str()), ("***", ""));
+}
+
+#[test]
+fn certificates_come_whole() {
+    for (assignments, refused) in [
+        (vec!["tls.certificate=c.pem"], "tls.key"),
+        (vec!["tls.key=k.pem"], "tls.key"),
+        (vec!["tls.mutual=true"], "tls.mutual"),
+        (vec!["tls.mutual=maybe"], "tls.mutual"),
+    ] {
+        let assignments: Vec<String> = assignments.into_iter().map(str::to_owned).collect();
+        let refusals = refusals(&Layers::new().with_assignments(&assignments));
+        assert!(refusals[0].starts_with(refused), "{refusals:?}");
+    }
+    let whole = ["certificate=c", "key=k", "authority=a", "mutual=true"].map(|part| format!("tls.{part}"));
+    assert!(Config::read(&Layers::new().with_assignments(&whole)).is_ok());
 }
 
 #[test]

@@ -56,10 +56,17 @@ pub(super) async fn users(api: Api, format: Format, action: UserAction) -> Outco
             output::show_list(format, USER_COLUMNS, &api.list("/users", &[], limit.limit).await?)
         }
         UserAction::Get { user } => output::show_one(format, USER_COLUMNS, &find(&api, &user).await?),
-        UserAction::Create { name, display_name, administrator } => {
-            let mut body = json!({"name": name, "password": password()?, "administrator": administrator});
+        UserAction::Create { name, display_name, administrator, password: with_password } => {
+            let mut body = json!({"name": name, "administrator": administrator});
             set(&mut body, "display_name", display_name.map(Value::from));
-            output::show_one(format, USER_COLUMNS, &api.post("/users", Some(&body)).await?.body)
+            if with_password {
+                set(&mut body, "password", Some(password()?.into()));
+            }
+            let user = api.post("/users", Some(&body)).await?.body;
+            if let Some(password) = user["password"].as_str() {
+                say(&format!("the password of {name} is {password}; it is shown only now"));
+            }
+            output::show_one(format, USER_COLUMNS, &user)
         }
         UserAction::Update { user, display_name, administrator, disabled, password: with_password } => {
             let mut body = Value::Object(Map::new());
@@ -123,7 +130,7 @@ pub(super) async fn tokens(api: Api, format: Format, action: TokenAction) -> Out
             match format {
                 Format::Json | Format::Yaml => output::show_one(format, TOKEN_COLUMNS, &made),
                 // Only the token on stdout, so that it can go straight into a file.
-                Format::Table | Format::Wide => {
+                Format::Table | Format::Wide | Format::Id => {
                     say(&format!("token {} ({name}); it is shown only now", text(&made, "id")));
                     put(&text(&made, "token"))
                 }

@@ -47,21 +47,38 @@ pub(super) async fn apply(api: Api, args: ApplyArgs) -> Outcome {
         let changes = compare(&api, &wanted_groups, &wanted_jobs).await?;
         return show(args.remote.output, &changes);
     }
+    let done = make_so(&api, &wanted_groups, &wanted_jobs).await?;
+    done.iter().for_each(|(_, answer)| jobs::warn(answer));
+    show(args.remote.output, &done.into_iter().map(|(change, _)| change).collect::<Vec<_>>())
+}
+
+/// Applies documents that this program brings along, without showing anything.
+pub(crate) async fn apply_quietly(api: &Api, name: &str, text: &str) -> Outcome {
+    let (wanted_groups, wanted_jobs) = read::text(name, text)?;
+    for (change, _) in make_so(api, &wanted_groups, &wanted_jobs).await? {
+        tracing::debug!(kind = change.kind, name = change.name, "applied");
+    }
+    Ok(())
+}
+
+/// Makes it so, and returns each change with the console's answer to it; null where nothing was to be done.
+async fn make_so(api: &Api, groups: &[GroupDocument], jobs: &[JobDocument]) -> Outcome<Vec<(Change, Value)>> {
     let mut done = Vec::new();
     let mut ids = Groups(BTreeMap::new());
-    for group in &wanted_groups {
-        let change = compare_group(&api, group, &mut ids).await?;
-        if let Some(created) = take(&api, &change).await? {
-            ids.0.insert(group.name.clone(), Some(text(&created, "id")));
+    for group in groups {
+        let change = compare_group(api, group, &mut ids).await?;
+        let answer = take(api, &change).await?;
+        if matches!(change.step, Step::Create { .. }) {
+            ids.0.insert(group.name.clone(), Some(text(&answer, "id")));
         }
-        done.push(change);
+        done.push((change, answer));
     }
-    for job in &wanted_jobs {
-        let change = compare_job(&api, job, &mut ids).await?;
-        take(&api, &change).await?;
-        done.push(change);
+    for job in jobs {
+        let change = compare_job(api, job, &mut ids).await?;
+        let answer = take(api, &change).await?;
+        done.push((change, answer));
     }
-    show(args.remote.output, &done)
+    Ok(done)
 }
 
 /// `carillon diff`
@@ -157,16 +174,19 @@ async fn compare_job(api: &Api, wanted: &JobDocument, ids: &mut Groups) -> Outco
     };
     let Some(group) = known_id else {
         // Its group is still to be created: any id serves to check the rest.
-        let spec = wanted.spec("1-1-1-1")?;
-        return Ok(Change { kind: "job", name, step: Step::Create { path: "/jobs", body: to_json(&spec)? } });
+        wanted.spec("1-1-1-1")?;
+        let step = Step::Create { path: "/jobs", body: wanted.body("1-1-1-1") };
+        return Ok(Change { kind: "job", name, step });
     };
-    let body = to_json(&wanted.spec(&group)?)?;
+    // Compared with every default filled in, sent as it is written: a console of another version has defaults of its own.
+    let full = to_json(&wanted.spec(&group)?)?;
+    let body = wanted.body(&group);
     let step = match jobs::named(api, &group, &wanted.name).await? {
         None => Step::Create { path: "/jobs", body },
         Some(listed) => {
             let path = format!("/jobs/{}", text(&listed, "id"));
             let known = api.get(&path, &[]).await?;
-            match changes_of(&known.body, &body) {
+            match changes_of(&known.body, &full) {
                 fields if fields.is_empty() => Step::Keep,
                 fields => Step::Update { method: Method::PUT, path, etag: known.etag, body, fields },
             }
@@ -175,16 +195,14 @@ async fn compare_job(api: &Api, wanted: &JobDocument, ids: &mut Groups) -> Outco
     Ok(Change { kind: "job", name, step })
 }
 
-async fn take(api: &Api, change: &Change) -> Outcome<Option<Value>> {
-    let answer = match &change.step {
-        Step::Keep => return Ok(None),
-        Step::Create { path, body } => api.post(path, Some(body)).await?.body,
+async fn take(api: &Api, change: &Change) -> Outcome<Value> {
+    match &change.step {
+        Step::Keep => Ok(Value::Null),
+        Step::Create { path, body } => Ok(api.post(path, Some(body)).await?.body),
         Step::Update { method, path, etag, body, .. } => {
-            api.write(method.clone(), path, etag.as_deref(), Some(body)).await?.body
+            Ok(api.write(method.clone(), path, etag.as_deref(), Some(body)).await?.body)
         }
-    };
-    jobs::warn(&answer);
-    Ok(Some(answer))
+    }
 }
 
 fn to_json(spec: &JobSpec) -> Outcome<Value> {
@@ -217,7 +235,9 @@ fn show(format: Format, changes: &[Change]) -> Outcome {
     match format {
         Format::Json => output::show_json(&Value::from_iter(changes.iter().map(Change::data))),
         Format::Yaml => output::show_yaml(&Value::from_iter(changes.iter().map(Change::data))),
-        Format::Table | Format::Wide => changes.iter().try_for_each(|change| put(&change.text())),
+        Format::Table | Format::Wide | Format::Id => {
+            changes.iter().try_for_each(|change| put(&change.text()))
+        }
     }
 }
 

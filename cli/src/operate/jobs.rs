@@ -22,9 +22,7 @@ pub(super) const COLUMNS: &[Column] = &[
         "STATE",
         |job| if job["enabled"] == false { "paused".to_owned() } else { "enabled".to_owned() },
     ),
-    Column::new("NEXT FIRE", |job| {
-        text(&job["next_fires"][0], "at") + job["next_fires"][0].as_str().unwrap_or("")
-    }),
+    Column::new("NEXT FIRE", |job| output::plain(&job["next_fires"][0])),
     Column::wide("HANDLER", |job| text(job, "handler")),
     Column::wide("REVISION", |job| text(job, "revision")),
     Column::wide("OWNER", |job| text(job, "owner")),
@@ -34,7 +32,7 @@ pub(super) const COLUMNS: &[Column] = &[
 const FIRE_COLUMNS: &[Column] = &[
     Column::new("FIRE TIME", |fire| text(fire, "fire_time")),
     Column::new("STATE", |fire| text(fire, "state")),
-    Column::new("REASON", |fire| text(fire, "reason.code")),
+    Column::new("REASON", |fire| text(fire, "reason.detail")),
     Column::new("RUN", |fire| text(fire, "run")),
     Column::wide("TRIGGER", |fire| text(fire, "trigger")),
     Column::wide("LATENESS", |fire| text(fire, "lateness")),
@@ -125,7 +123,7 @@ pub(super) async fn find(api: &Api, job: &str) -> Outcome<Answer> {
 }
 
 /// The number of a job that was given by number or by group/name.
-pub(super) async fn job_id(api: &Api, job: &str) -> Outcome<String> {
+pub(crate) async fn job_id(api: &Api, job: &str) -> Outcome<String> {
     if job.parse::<u32>().is_ok() {
         return Ok(job.to_owned());
     }
@@ -141,10 +139,8 @@ pub(super) async fn job_id(api: &Api, job: &str) -> Outcome<String> {
 
 /// The job of that name in a group, if there is one.
 pub(super) async fn named(api: &Api, group: &str, name: &str) -> Outcome<Option<Value>> {
-    // The text filter is by part of the name, so the whole name is looked for among what it finds.
-    const MOST: usize = 10_000;
-    let jobs = api.list("/jobs", &[("group", group), ("text", name)], MOST).await?;
-    Ok(jobs.into_iter().find(|job| text(job, "name") == name))
+    let jobs = api.list("/jobs", &[("group", group), ("name", name)], 1).await?;
+    Ok(jobs.into_iter().next())
 }
 
 /// Warnings are talk, not data.

@@ -21,7 +21,7 @@ pub(super) const COLUMNS: &[Column] = &[
     Column::new("FIRE TIME", |run| text(run, "fire_time")),
     Column::new("LATENESS", |run| text(run, "lateness")),
     Column::new("ATTEMPT", |run| text(run, "attempt")),
-    Column::new("REASON", |run| text(run, "reason.code")),
+    Column::new("REASON", |run| first(run, &["reason.detail", "reason.code"])),
     Column::wide("WORKER", |run| first(run, &["worker.name", "worker.incarnation"])),
     Column::wide("TRIGGER", |run| text(run, "trigger")),
     Column::wide("STARTED", |run| text(run, "started_at")),
@@ -51,8 +51,11 @@ pub(super) async fn run(api: Api, format: Format, action: RunAction) -> Outcome 
                 Some(job) => Some(job_id(&api, &job).await?),
                 None => None,
             };
+            let planned = state.iter().any(|state| state == "planned");
             let state = (!state.is_empty()).then(|| state.join(","));
             let (from, to) = (instant("--from", from)?, instant("--to", to)?);
+            // Fires are planned ahead; who asks what happened does not mean those.
+            let to = to.or_else(|| (!planned).then(|| (clock::now() + Span::SECOND).to_string()));
             let query =
                 query(&[("group", &group), ("job", &job), ("state", &state), ("from", &from), ("to", &to)]);
             output::show_list(format, COLUMNS, &api.list("/runs", &query, limit.limit).await?)
@@ -119,7 +122,7 @@ pub(super) async fn wait(api: &Api, format: Format, run: &str, patience: Duratio
             if state == "succeeded" {
                 return Ok(());
             }
-            let why = text(&now, "reason.detail");
+            let why = first(&now, &["reason.detail", "reason.code"]);
             let why = if why.is_empty() { String::new() } else { format!(": {why}") };
             return Err(Failure::RunFailed(format!("run {run} ended {state}{why}")));
         }
@@ -133,27 +136,23 @@ pub(super) async fn wait(api: &Api, format: Format, run: &str, patience: Duratio
     }
 }
 
-/// Prints a log from its beginning; with `follow`, until the run is over.
+/// Prints a log from its beginning; with `follow`, until the attempt is over.
 async fn logs(api: &Api, run: &str, attempt: Option<u32>, follow: bool) -> Outcome {
+    let attempt = attempt.map(|attempt| attempt.to_string());
+    let format = Some("json".to_owned());
     let mut offset: u64 = 0;
     loop {
-        // Asked before the log, so that nothing written before the end is missed.
-        let over = !follow || is_final(&text(&api.get(&format!("/runs/{run}"), &[]).await?.body, "state"));
-        loop {
-            let attempt = attempt.map(|attempt| attempt.to_string());
-            let from = Some(offset.to_string());
-            let format = Some("json".to_owned());
-            let query = query(&[("attempt", &attempt), ("from", &from), ("format", &format)]);
-            let page = api.get(&format!("/runs/{run}/log"), &query).await?.body;
-            let chunk = text(&page, "text");
-            put_raw(chunk.as_bytes())?;
-            let next = page.get("next_offset").and_then(Value::as_u64).unwrap_or(offset + chunk.len() as u64);
-            if next <= offset {
-                break;
-            }
-            offset = next;
+        let from = Some(offset.to_string());
+        let query = query(&[("attempt", &attempt), ("from", &from), ("format", &format)]);
+        let piece = api.get(&format!("/runs/{run}/log"), &query).await?.body;
+        put_raw(text(&piece, "text").as_bytes())?;
+        let next = piece["next_offset"].as_u64().unwrap_or(offset);
+        let more = next > offset;
+        offset = next;
+        if more {
+            continue;
         }
-        if over {
+        if !follow || piece["complete"] == true {
             return Ok(());
         }
         tokio::time::sleep(LOOK_EVERY).await;

@@ -56,16 +56,24 @@ pub(super) struct JobDocument {
 pub(super) fn files(paths: &[PathBuf]) -> Outcome<(Vec<GroupDocument>, Vec<JobDocument>)> {
     let (mut groups, mut jobs) = (Vec::new(), Vec::new());
     for path in paths {
-        let text = text_of(path)?;
-        for (place, document) in documents(&path.display().to_string(), &text)? {
-            match document {
-                Document::Group(group) => groups.push(group),
-                Document::Job(spec) => jobs.push(JobDocument::new(place, spec)?),
-            }
-        }
+        let found = text(&path.display().to_string(), &text_of(path)?)?;
+        groups.extend(found.0);
+        jobs.extend(found.1);
     }
     if groups.is_empty() && jobs.is_empty() {
         return Err(Failure::Usage("the files hold no documents".to_owned()));
+    }
+    Ok((groups, jobs))
+}
+
+/// Reads the documents of one text.
+pub(super) fn text(name: &str, text: &str) -> Outcome<(Vec<GroupDocument>, Vec<JobDocument>)> {
+    let (mut groups, mut jobs) = (Vec::new(), Vec::new());
+    for (place, document) in documents(name, text)? {
+        match document {
+            Document::Group(group) => groups.push(group),
+            Document::Job(spec) => jobs.push(JobDocument::new(place, spec)?),
+        }
     }
     Ok((groups, jobs))
 }
@@ -121,11 +129,17 @@ impl JobDocument {
         Ok(Self { group: field("group")?, name: field("name")?, place, spec })
     }
 
+    /// The request that makes it so: what is written, with the group's id.
+    pub(super) fn body(&self, group_id: &str) -> Value {
+        let mut body = self.spec.clone();
+        body["group"] = group_id.into();
+        body
+    }
+
     /// The whole spec with the group's id, every default filled in and every bound checked.
     pub(super) fn spec(&self, group_id: &str) -> Outcome<JobSpec> {
-        let mut spec = self.spec.clone();
-        spec["group"] = group_id.into();
-        let spec: JobSpec = serde_json::from_value(spec).map_err(|error| wrong(&self.place, &error))?;
+        let spec: JobSpec =
+            serde_json::from_value(self.body(group_id)).map_err(|error| wrong(&self.place, &error))?;
         match spec.validate() {
             Ok(_) => Ok(spec),
             Err(errors) => {
@@ -223,6 +237,15 @@ mod tests {
         let found = documents("jobs.yaml", text).unwrap();
         assert_eq!(found.len(), 2);
         assert!(matches!(&found[0].1, Document::Group(group) if group.backups == 2));
+    }
+
+    #[test]
+    fn the_sample_jobs_are_valid() {
+        let (groups, jobs) = super::text("samples.yaml", carillon_examples::samples::DOCUMENTS).unwrap();
+        assert_eq!((groups.len(), jobs.len()), (1, 7));
+        for job in jobs {
+            job.spec("101-1-2-6601").unwrap();
+        }
     }
 
     #[test]
