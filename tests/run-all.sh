@@ -1,0 +1,115 @@
+#!/usr/bin/env bash
+# Runs every test there is, on a fresh machine, too.
+#
+#   run-all.sh          all steps
+#   run-all.sh STEP...  only these: fmt clippy workspace docs sim ha
+#
+# Installs the services the tests need where it may (Debian, as root), otherwise says what to install. Starts a ZooKeeper
+# ensemble and a MariaDB of its own on free ports in a temporary folder and stops them whatever happens. Every step's own
+# summary is printed; the last lines say which steps passed.
+#
+# Environment: SEEDS (seeds of the simulation, default 2000), CARILLON_TEST_ZOOKEEPER and CARILLON_TEST_MYSQL (services that run
+# already, used instead of own ones; the tests that stop ZooKeeper's nodes need CARILLON_TEST_ZOOKEEPER_DIR as well).
+
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+readonly ALL=(fmt clippy workspace docs sim ha)
+export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-auto} RUST_BACKTRACE=${RUST_BACKTRACE:-1}
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/carillon-test.XXXXXX")
+own_zookeeper= own_mariadb=
+passed=() failed=()
+
+say() { printf '\n== %s\n' "$*"; }
+die() { printf 'run-all.sh: %s\n' "$*" >&2; exit 1; }
+
+clean_up() {
+    local code=$?
+    [[ -z $own_zookeeper ]] || tests/services/zookeeper.sh stop "$work/zookeeper" || true
+    [[ -z $own_mariadb ]] || tests/services/mariadb.sh stop "$work/mariadb" || true
+    rm -rf "$work"
+    exit "$code"
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# The Debian packages behind the commands that are missing.
+missing_packages() {
+    [[ -e /usr/share/java/zookeeper.jar ]] && command -v java >/dev/null || echo zookeeper
+    command -v mariadbd >/dev/null || [[ -x /usr/sbin/mariadbd ]] || echo mariadb-server
+    command -v nginx >/dev/null || [[ -x /usr/sbin/nginx ]] || echo nginx
+}
+
+install_services() {
+    local packages
+    packages=$(missing_packages | tr '\n' ' ')
+    [[ -n ${packages// /} ]] || return 0
+    if command -v apt-get >/dev/null && [[ $(id -u) == 0 ]]; then
+        say "installing $packages"
+        export DEBIAN_FRONTEND=noninteractive
+        # A package's own service must not start: the tests start theirs.
+        # shellcheck disable=SC2086
+        { apt-get update -qq && apt-get install -y -qq --no-install-recommends $packages; } >"$work/apt.log" 2>&1 ||
+            { tail -n 20 "$work/apt.log" >&2; die "could not install $packages"; }
+    else
+        die "the tests need these Debian packages: ${packages}(as root: apt-get install --no-install-recommends ${packages% })"
+    fi
+}
+
+start_services() {
+    install_services
+    if [[ -z ${CARILLON_TEST_ZOOKEEPER:-} ]]; then
+        say "starting ZooKeeper (three nodes)"
+        own_zookeeper=yes
+        CARILLON_TEST_ZOOKEEPER=$(tests/services/zookeeper.sh start "$work/zookeeper")
+        CARILLON_TEST_ZOOKEEPER_DIR=$work/zookeeper
+    fi
+    if [[ -z ${CARILLON_TEST_MYSQL:-} ]]; then
+        say "starting MariaDB"
+        own_mariadb=yes
+        CARILLON_TEST_MYSQL=$(tests/services/mariadb.sh start "$work/mariadb")
+    fi
+    export CARILLON_TEST_ZOOKEEPER CARILLON_TEST_ZOOKEEPER_DIR=${CARILLON_TEST_ZOOKEEPER_DIR:-} CARILLON_TEST_MYSQL
+    export CARILLON_REQUIRE_SERVICES=1
+}
+
+step_fmt() { cargo fmt --all --check; }
+step_clippy() { cargo clippy --workspace --all-targets -- -D warnings; }
+
+# Everything but the tests with real processes, which are a step of their own: they need the binaries, and the machine for themselves.
+step_workspace() { cargo test --workspace --exclude carillon-ha --no-fail-fast; }
+step_docs() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items; }
+step_sim() { CARILLON_TEST_SEEDS=${SEEDS:-2000} cargo test -p carillon-core --test simulation -- --nocapture; }
+
+step_ha() {
+    cargo build -p carillon -p carillon-examples -p carillon-ha --bins &&
+        cargo test -p carillon-ha --no-fail-fast -- --test-threads=1
+}
+
+run_step() {
+    say "$1"
+    local began=$SECONDS
+    if "step_$1"; then
+        passed+=("$1 ($((SECONDS - began)) s)")
+    else
+        failed+=("$1")
+    fi
+}
+
+main() {
+    local steps=("$@") step
+    [[ ${#steps[@]} -gt 0 ]] || steps=("${ALL[@]}")
+    for step in "${steps[@]}"; do
+        [[ " ${ALL[*]} " == *" $step "* ]] || die "there is no step '$step'; the steps are ${ALL[*]}"
+    done
+    # Formatting and lints first: they need no services and fail fastest.
+    if [[ " ${steps[*]} " =~ \ (workspace|ha)\  ]]; then start_services; fi
+    for step in "${steps[@]}"; do run_step "$step"; done
+    say "summary"
+    [[ ${#passed[@]} -eq 0 ]] || printf 'passed: %s\n' "${passed[@]}"
+    [[ ${#failed[@]} -eq 0 ]] || { printf 'FAILED: %s\n' "${failed[@]}"; exit 1; }
+}
+
+main "$@"
