@@ -85,45 +85,45 @@ impl InFlight {
         now: Timestamp,
         workers: &mut Workers,
     ) -> Option<Option<u32>> {
-        let Some(copies) = self.at_workers.get_mut(&index) else {
+        let Some(copies) = self.at_workers.get(&index).copied() else {
             return match self.returned.get(&index) {
-                Some(tries) if tries + 1 == attempt => Some(self.returned.remove(&index)),
+                // After a takeover the worker may know of more tries than this server.
+                Some(tries) if attempt > *tries => {
+                    self.returned.remove(&index);
+                    Some(Some(attempt - 1))
+                }
                 Some(_) => None,
                 None => Some(None),
             };
         };
-        if attempt != copies.tries + 1 {
+        let second = copies.second.map(|copy| copy.worker);
+        if attempt != copies.tries + 1 || (copies.first.worker != at && second != Some(at)) {
             return None;
         }
-        if let Some(second) = copies.second {
-            if second.worker == at {
-                copies.second = None;
-                workers.release(at);
-            } else if copies.first.worker == at {
-                copies.first = second;
-                copies.second = None;
-                workers.release(at);
-            }
-            return None;
+        // The first result counts, be it a failure: the other copy may hang forever.
+        self.at_workers.remove(&index);
+        workers.release(copies.first.worker);
+        if let Some(second) = second {
+            workers.release(second);
         }
-        if copies.first.worker != at {
-            return None;
-        }
-        let copies = self.at_workers.remove(&index)?;
-        workers.release(at);
         self.took += now.since(copies.first.since).as_millis();
         self.took_count += 1;
         Some(Some(copies.tries))
     }
 
     /// Takes from a worker what it does not hold; answers how many.
-    fn take_from(&mut self, worker: Incarnation, holds: impl Fn(u64) -> bool, workers: &mut Workers) -> u64 {
+    fn take_from(
+        &mut self,
+        worker: Incarnation,
+        holds: impl Fn(u64, u32) -> bool,
+        workers: &mut Workers,
+    ) -> u64 {
         let mut taken = 0;
         let returned = &mut self.returned;
         self.at_workers.retain(|index, copies| {
             let has =
                 copies.first.worker == worker || copies.second.is_some_and(|copy| copy.worker == worker);
-            if !has || holds(*index) {
+            if !has || holds(*index, copies.tries + 1) {
                 return true;
             }
             taken += 1;
@@ -265,7 +265,7 @@ impl MapEngine {
         let mut adopted = 0;
         let mut holds = std::collections::BTreeSet::new();
         for (index, attempt) in held.iter().copied() {
-            holds.insert(index);
+            holds.insert((index, attempt));
             let open = index < self.header.emitted && !self.completion.is_settled(index);
             // It may hold a failed try whose result it still repeats; the next try is then not its own.
             let tries = self.retries.tries(index).or_else(|| self.in_flight.returned.get(&index).copied());
@@ -280,12 +280,16 @@ impl MapEngine {
         if let Some(known) = self.workers.get_mut(worker) {
             known.in_flight += adopted;
         }
-        self.take(worker, |index| holds.contains(&index), "a stream broke before they arrived");
+        self.take(
+            worker,
+            |index, attempt| holds.contains(&(index, attempt)),
+            "a stream broke before they arrived",
+        );
     }
 
     pub(super) fn take_from_lost_workers(&mut self) {
         for worker in self.workers.lost(self.now, LOST_AFTER) {
-            self.take(worker, |_| false, "the worker was lost");
+            self.take(worker, |_, _| false, "the worker was lost");
             self.workers.remove(worker);
         }
     }
@@ -308,7 +312,7 @@ impl MapEngine {
         }
     }
 
-    fn take(&mut self, worker: Incarnation, holds: impl Fn(u64) -> bool, why: &'static str) {
+    fn take(&mut self, worker: Incarnation, holds: impl Fn(u64, u32) -> bool, why: &'static str) {
         let taken = self.in_flight.take_from(worker, holds, &mut self.workers);
         if taken > 0 {
             let name = self.workers.name(worker);

@@ -124,22 +124,19 @@ impl MapEngine {
         self.retries.remove(index);
     }
 
-    /// Whether a failed try counts, and as which one. It does not while another copy may still succeed, nor when it comes late from a worker
-    /// that lost the subtask.
+    /// Whether a failed try counts, and as which one. It does not when it comes late from a worker that lost the subtask to another.
     fn failed_try(&mut self, worker: Incarnation, result: &SubtaskOutcome) -> Option<u32> {
         if let Some(tries) =
             self.in_flight.fail(result.index, result.attempt, worker, self.now, &mut self.workers)?
         {
             return Some(tries + 1);
         }
-        // Not at any worker as far as this server knows: it took over, and the worker tells what it did for the predecessor.
-        let tries = self.retries.remove(result.index).unwrap_or(0);
-        if tries + 1 != result.attempt {
-            if tries > 0 {
-                self.retries.insert(result.index, tries, self.now + self.rules.delay(tries));
-            }
+        // Not at any worker as far as this server knows: it took over, and the worker tells what it did for the predecessor, perhaps of more
+        // tries than were durable. What is acknowledged must count, or the worker's answer that it holds it would make a ghost.
+        if self.retries.tries(result.index).is_some_and(|tries| tries >= result.attempt) {
             return None;
         }
+        self.retries.remove(result.index);
         Some(result.attempt)
     }
 

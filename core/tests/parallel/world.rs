@@ -184,7 +184,7 @@ struct Worker {
     leaving: bool,
     concurrency: u32,
     queue: VecDeque<(u64, u32)>,
-    running: BTreeMap<u64, u32>,
+    running: BTreeSet<(u64, u32)>,
     unacked: BTreeMap<u64, Vec<SubtaskOutcome>>,
     gathered: Vec<SubtaskOutcome>,
     next_seq: u64,
@@ -229,7 +229,7 @@ enum Event {
     BatchStored { server: u64, batch_no: u32 },
     SaveApplied { server: u64, save: Box<Save> },
     SaveStored { server: u64, id: u64 },
-    Finish { worker: u64, index: u64 },
+    Finish { worker: u64, index: u64, attempt: u32 },
     Gathered { worker: u64 },
     ReduceFinish { worker: u64, plan_no: PlanNo },
     Repeat { worker: u64 },
@@ -411,7 +411,7 @@ impl World {
             Event::SaveStored { server, id } if self.is_server(server) => {
                 self.step(MapInput::CheckpointStored { id }, None);
             }
-            Event::Finish { worker, index } => self.finish(worker, index),
+            Event::Finish { worker, index, attempt } => self.finish(worker, index, attempt),
             Event::Gathered { worker } => self.send_results(worker),
             Event::ReduceFinish { worker, plan_no } => self.reduce_finish(worker, plan_no),
             Event::Repeat { worker } => self.repeat(worker),
@@ -754,7 +754,7 @@ impl World {
                 leaving: false,
                 concurrency,
                 queue: VecDeque::new(),
-                running: BTreeMap::new(),
+                running: BTreeSet::new(),
                 unacked: BTreeMap::new(),
                 gathered: Vec::new(),
                 next_seq: 1,
@@ -782,7 +782,7 @@ impl World {
                 let worker = &self.workers[&to];
                 let unacked = worker.unacked.values().flatten().chain(&worker.gathered);
                 let held = worker.queue.iter().copied();
-                let held = held.chain(worker.running.iter().map(|(index, attempt)| (*index, *attempt)));
+                let held = held.chain(worker.running.iter().copied());
                 let held = held.chain(unacked.map(|result| (result.index, result.attempt))).collect();
                 self.send_up(to, Up::Held(held));
             }
@@ -823,26 +823,27 @@ impl World {
                 return;
             }
             let Some((index, attempt)) = worker.queue.pop_front() else { return };
-            if worker.running.contains_key(&index) {
+            if !worker.running.insert((index, attempt)) {
                 continue;
             }
-            worker.running.insert(index, attempt);
             *self.executions.entry((index, attempt)).or_default() += 1;
             if self.plan.hangs == Some(index) && !self.hung {
                 self.hung = true;
                 continue;
             }
             let delay = self.random.between(0, self.plan.longest);
-            self.at(delay, Event::Finish { worker: number, index });
+            self.at(delay, Event::Finish { worker: number, index, attempt });
         }
     }
 
-    fn finish(&mut self, number: u64, index: u64) {
+    fn finish(&mut self, number: u64, index: u64, attempt: u32) {
         let worker = self.workers.get_mut(&number).unwrap();
         if !worker.alive {
             return;
         }
-        let Some(attempt) = worker.running.remove(&index) else { return };
+        if !worker.running.remove(&(index, attempt)) {
+            return;
+        }
         if worker.gathered.is_empty() {
             let delay = self.random.between(0, 20);
             self.at(delay, Event::Gathered { worker: number });
