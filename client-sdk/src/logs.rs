@@ -7,6 +7,8 @@ mod hub;
 mod layer;
 mod mask;
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
@@ -20,7 +22,9 @@ pub(crate) use layer::run_span;
 /// Does nothing where the program has installed a subscriber already; add [`log_layer`] to that one.
 pub fn init_logs() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let printed = fmt::layer().with_writer(std::io::stderr).with_filter(filter);
+    // Escape codes are for terminals; in a file they hide what one searches for.
+    let colours = std::io::stderr().is_terminal();
+    let printed = fmt::layer().with_writer(std::io::stderr).with_ansi(colours).with_filter(filter);
     // A subscriber that is there already was chosen on purpose.
     let _ = tracing_subscriber::registry().with(printed).with(log_layer()).try_init();
 }
