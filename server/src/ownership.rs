@@ -237,6 +237,7 @@ impl Reconciler {
         }
         if !held.yielded && yielding < HAND_OVERS_AT_ONCE {
             held.yielded = true;
+            self.shell.switchboard.look_again(row.id.group(), "a shard goes to another server");
             tracing::info!(shard = %row.id, epoch = %row.epoch, "the shard is offered to another server");
             // Not released is not lost: the next look does it again, and the session's end does it at last.
             if let Err(error) = self.coordination.release(&held.key).await {
@@ -249,6 +250,7 @@ impl Reconciler {
     async fn let_go(&mut self, shard: ShardId) {
         let Some(held) = self.held.remove(&shard) else { return };
         self.shell.switchboard.remove_shard(shard);
+        self.shell.switchboard.look_again(shard.group(), "a shard is held here no more");
         held.stop.cancel();
         if let Err(error) = self.coordination.release(&held.key).await {
             tracing::debug!(%shard, error = %crate::chain(&error), "could not release the trigger lock yet");

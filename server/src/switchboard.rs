@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use carillon_core::engine::WorkerInfo;
 use carillon_core::ids::{AttemptNo, GroupId, Incarnation, RunKey, ShardId};
 use carillon_core::time::Timestamp;
-use carillon_proto::v1::ServerMessage;
+use carillon_proto::v1::{GoAway, ServerMessage, server_message::Message};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -154,6 +154,15 @@ impl Switchboard {
 
     pub(crate) fn worker_count(&self) -> usize {
         self.inner().workers.len()
+    }
+
+    /// Asks the workers of a group to look for its holders again: sooner than they would by themselves, so that who takes a shard over
+    /// hears of them before it gives them up.
+    pub(crate) fn look_again(&self, group: GroupId, why: &str) {
+        for worker in self.workers().into_iter().filter(|worker| worker.group == group) {
+            let message = Message::GoAway(GoAway { why: why.to_owned() });
+            self.send(worker.info.incarnation, ServerMessage { message: Some(message) });
+        }
     }
 
     /// Whether a worker has a stream here.

@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use carillon_core::run::RunState;
+use carillon_proto::v1::server_message::Message as ToWorker;
+use carillon_proto::v1::worker_message::Message as FromWorker;
 use carillon_proto::v1::{DrainRequest, StatusRequest, TriggerRequest};
 use serde_json::json;
 use tokio::time::Instant;
 use tonic::Code;
 
-use crate::support::{Cluster, TestWorker, eventually, now};
+use crate::support::{Cluster, TestWorker, Wire, eventually, hello, now};
 
 const EVERY_SECOND: &str = "* * * * * ?";
 
@@ -183,6 +185,21 @@ async fn draining_hands_every_shard_over_while_the_server_lives() {
         (status.draining && status.shards.is_empty()).then_some(())
     })
     .await;
+    two.stop().await;
+    one.stop().await;
+}
+
+#[tokio::test]
+async fn workers_are_told_when_a_shard_goes_to_another_server() {
+    let cluster = Cluster::new(1, 1).await;
+    let one = cluster.server("s1", "a").await;
+    eventually("it owns the shard", || async { cluster.owner(0).await }).await;
+    let hello = FromWorker::Hello(hello(cluster.group, 7));
+    let mut worker = Wire::open(one.address, hello).await.unwrap();
+    let two = cluster.server("s2", "b").await;
+    one.control().await.drain(DrainRequest {}).await.unwrap();
+    // Whatever else it hears first: it is asked to look for holders again, or hearing fails.
+    while !matches!(worker.hear().await.unwrap(), ToWorker::GoAway(_)) {}
     two.stop().await;
     one.stop().await;
 }
