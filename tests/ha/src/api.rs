@@ -180,6 +180,28 @@ impl Api {
         .await
     }
 
+    /// Waits until so many more runs of a job are final than now.
+    pub async fn runs_on(&self, job: u32, more: usize) -> Vec<Run> {
+        let done = self.runs_of(job).await.iter().filter(|run| is_final(run.state())).count();
+        self.has_run(job, done + more, PATIENCE).await
+    }
+
+    /// Up to where every fire of a group's first shard has its row, in milliseconds since 1970.
+    pub async fn planned_until(&self, group: &str) -> i64 {
+        let answer = self.get(&format!("/groups/{group}/placement")).await.expect_status(200);
+        let until = answer.body["shards"][0]["planned_until"].as_str().map(millis);
+        until.unwrap_or_else(|| panic!("no shard in {:#}", answer.body))
+    }
+
+    /// Waits until fires are planned beyond `until`, which nobody can have done who was gone before.
+    pub async fn plans_beyond(&self, group: &str, until: i64) {
+        wait::until("fires are planned that were not before", PATIENCE, async || {
+            let planned = self.planned_until(group).await;
+            if planned > until { Ok(()) } else { Err(planned - until) }
+        })
+        .await;
+    }
+
     /// The text of a run's log.
     pub async fn log(&self, run: &str) -> String {
         let (mut text, mut from) = (String::new(), 0);

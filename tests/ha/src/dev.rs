@@ -118,18 +118,21 @@ fn spawn(folder: &Folder, address: SocketAddr, flags: &[&str]) -> Process {
         .arg(folder.join("data"))
         .args(["--port", &address.port().to_string()])
         .args(flags);
-    command.current_dir(folder.path()).env("CARILLON_LOGS_LEVEL", "info");
+    command.current_dir(folder.path());
+    // A newcomer's console stays quiet; everybody else wants to know what happened.
+    if !flags.is_empty() {
+        command.env("CARILLON_LOGS_LEVEL", "info");
+    }
     Process::spawn(folder, "dev", command)
 }
 
 /// Waits for the last line of the banner, the URL, and returns its root.
 async fn is_up(process: &Process) -> String {
     wait::until("carillon dev has printed its URL", PATIENCE, async || {
-        let said = process.out() + &process.log();
-        let url = said
-            .lines()
-            .rev()
-            .find_map(|line| line.split_whitespace().find(|word| word.starts_with("http://")));
+        let said = process.out();
+        let whole = said.rfind('\n').map_or("", |end| &said[..end]);
+        let mut lines = whole.lines().rev();
+        let url = lines.find_map(|line| line.split_whitespace().find(|word| word.starts_with("http://")));
         // http://127.0.0.1:7700/sign-in?code=... -> http://127.0.0.1:7700
         url.map(|url| url.split('/').take(3).collect::<Vec<_>>().join("/")).ok_or(said)
     })

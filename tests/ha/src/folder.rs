@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 
 /// The end of a log that a failure shows: enough to see what happened, little enough to read.
-const TAIL_LINES: usize = 40;
+const TAIL_LINES: usize = 25;
 
 /// The name of the file whose presence keeps the folder.
 const KEEP: &str = "keep";

@@ -1,6 +1,5 @@
 //! nginx in front of several consoles, as in a real installation.
 
-use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
@@ -39,43 +38,50 @@ impl Nginx {
     }
 }
 
-/// The same rules as in `deploy/nginx`: a console that does not answer is passed over for a second, and a request goes on to the next one unless
-/// it may have been acted on already.
+/// What we ship in `deploy/nginx`, with the addresses of this installation.
+const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/nginx/carillon.conf");
+
 fn config(address: SocketAddr, consoles: &[SocketAddr]) -> String {
-    let mut upstream = String::new();
-    for console in consoles {
-        writeln!(upstream, "        server {console} max_fails=1 fail_timeout=1s;")
-            .expect("a text can be written");
+    let shipped = std::fs::read_to_string(SHIPPED).unwrap_or_else(|error| panic!("{SHIPPED}: {error}"));
+    let (mut rules, mut places) = (String::new(), consoles.iter());
+    for line in shipped.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.as_slice() {
+            // As many consoles as there are here; surplus lines go.
+            ["server", name, options @ ..] if name.starts_with("console-") => {
+                if let Some(place) = places.next() {
+                    rules.push_str(&format!("server {place} {}\n", options.join(" ")));
+                }
+            }
+            ["listen", _] => rules.push_str(&format!("listen {address};\n")),
+            _ => rules.push_str(&format!("{line}\n")),
+        }
     }
+    assert!(
+        places.next().is_none(),
+        "{SHIPPED} has fewer consoles than the {} of this cluster",
+        consoles.len()
+    );
+    let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|kind| format!("{kind}_temp_path {kind};\n"));
     format!(
-        "worker_processes 1;
-pid nginx.pid;
-events {{ worker_connections 1024; }}
-http {{
-    access_log off;
-    client_body_temp_path body;
-    proxy_temp_path proxy;
-    fastcgi_temp_path fastcgi;
-    uwsgi_temp_path uwsgi;
-    scgi_temp_path scgi;
-    upstream consoles {{
-{upstream}        keepalive 16;
-    }}
-    server {{
-        listen {address};
-        location / {{
-            proxy_pass http://consoles;
-            proxy_http_version 1.1;
-            proxy_set_header Connection \"\";
-            proxy_set_header Host $host;
-            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-            proxy_connect_timeout 1s;
-            proxy_buffering off;
-            proxy_next_upstream error timeout http_502 http_503;
-            proxy_next_upstream_timeout 10s;
-        }}
-    }}
-}}
-"
+        "worker_processes 1;\npid nginx.pid;\nevents {{ worker_connections 1024; }}\n\
+         http {{\naccess_log off;\n{}{rules}}}\n",
+        temporary.concat()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shipped_rules_get_the_addresses_of_the_installation() {
+        let address = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+        let config = config(address(1), &[address(2), address(3)]);
+        for part in ["listen 127.0.0.1:1;", "server 127.0.0.1:2 max_fails", "server 127.0.0.1:3 max_fails"] {
+            assert!(config.contains(part), "{part}: {config}");
+        }
+        assert!(!config.contains("console-"), "{config}");
+    }
 }

@@ -59,6 +59,7 @@ impl Process {
                 .expect("the folder of a test can be written")
         };
         without_own_variables(&mut command);
+        command.env("NO_COLOR", "1");
         command.stdin(Stdio::null()).stdout(append(&out)).stderr(append(&log)).process_group(0);
         let child =
             command.spawn().unwrap_or_else(|error| panic!("{name}: cannot start {command:?}: {error}"));
@@ -125,6 +126,11 @@ impl Process {
     /// Everything it wrote to stderr.
     pub fn log(&self) -> String {
         read(&self.log)
+    }
+
+    /// Everything it said: stdout, then stderr.
+    pub fn said(&self) -> String {
+        self.out() + &self.log()
     }
 
     /// Its resident memory in MiB.
