@@ -54,6 +54,9 @@ fn config() -> Outcome<Config> {
     for (key, text) in own {
         layers = layers.with_flag("carillon dev", key, Some(text.to_owned()));
     }
+    // Others on this machine reach the server's port too, but have no business with its controls.
+    let secret = format!("{:032x}", rand::random::<u128>());
+    layers = layers.with_flag("carillon dev", "cluster.secret", Some(secret));
     layers = layers.with_environment(std::env::vars().filter(|(name, _)| name.starts_with("CARILLON_LOGS_")));
     configure::read(&layers)
 }
