@@ -95,7 +95,7 @@ impl Cluster {
         let folder = Folder::new(word);
         let services = Services::find(&folder)?;
         let settings = Settings {
-            store: services.database(word),
+            store: services.database(word, &folder),
             zookeeper: services.zookeeper.clone(),
             root: services.root(word),
         };
@@ -186,17 +186,6 @@ impl std::ops::Deref for Cluster {
 
     fn deref(&self) -> &Site {
         &self.site
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        for node in self.servers.iter().chain(&self.consoles) {
-            node.kill();
-        }
-        if !std::thread::panicking() {
-            self.services.drop_database(&self.settings.store);
-        }
     }
 }
 

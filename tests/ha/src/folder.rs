@@ -13,15 +13,15 @@ const TAIL_LINES: usize = 25;
 /// The name of the file whose presence keeps the folder.
 const KEEP: &str = "keep";
 
-/// Waits for the end of its stdin, which comes with the end of the test's process however that ends; then runs what is to be run at the end,
-/// kills every process group that is left, and removes the folder unless it is to be kept.
+/// Waits for the end of its stdin, which comes with the end of the test's process however that ends; then kills every process group that is
+/// left, runs what is to be run at the end, and removes the folder unless it is to be kept.
 const REAPER: &str = r#"
 trap '' INT TERM HUP
 cat >/dev/null
-[ -e "$1/at-end" ] && sh "$1/at-end" >/dev/null 2>&1
 for group in "$1"/groups/*; do
     [ -e "$group" ] && kill -s KILL -- "-${group##*/}" 2>/dev/null
 done
+[ -e "$1/at-end" ] && (cd "$1" && sh ./at-end >/dev/null 2>&1)
 [ -e "$1/keep" ] || rm -rf -- "$1"
 "#;
 
@@ -59,7 +59,7 @@ impl Folder {
         self.path.join(name)
     }
 
-    /// Runs a shell command when the folder ends, for services that are no children of the test.
+    /// Runs a shell command in the folder when that ends, for services that are no children of the test.
     pub fn at_end(&self, command: &str) {
         let file = fs::OpenOptions::new().append(true).create(true).open(self.path.join("at-end"));
         let mut file = file.expect("the folder can be written");

@@ -53,20 +53,18 @@ impl Services {
         Some(Self { zookeeper, mysql, zookeeper_folder })
     }
 
-    /// A new, empty database; returns its URL.
-    pub fn database(&self, word: &str) -> String {
+    /// A new, empty database; returns its URL. It ends with the folder, unless that is kept for a failure.
+    pub fn database(&self, word: &str, folder: &Folder) -> String {
         let server = MysqlServer::of(&self.mysql);
-        let name =
-            format!("ha_{}_{}", word.replace(|letter: char| !letter.is_ascii_alphanumeric(), "_"), unique());
-        server.run(&format!("CREATE DATABASE `{name}`"));
-        format!("mysql://{}:{}@{}:{}/{name}", server.user, server.password, server.host, server.port)
-    }
-
-    /// Removes a database made by [`database`](Self::database).
-    pub fn drop_database(&self, url: &str) {
-        let name = url.rsplit('/').next().unwrap_or_default();
-        assert!(name.starts_with("ha_"), "{name} is not a database of a test");
-        MysqlServer::of(&self.mysql).run(&format!("DROP DATABASE IF EXISTS `{name}`"));
+        let plain = word.replace(|letter: char| !letter.is_ascii_alphanumeric(), "_");
+        let name = format!("ha_{plain}_{}", unique());
+        server.run(&format!("CREATE DATABASE {name}"));
+        let MysqlServer { user, password, host, port } = &server;
+        folder.at_end(&format!(
+            "[ -e keep ] || MYSQL_PWD='{password}' mariadb --no-defaults --protocol=tcp -h '{host}' -P {port} -u '{user}' \
+             -e 'DROP DATABASE IF EXISTS {name}'"
+        ));
+        format!("mysql://{user}:{password}@{host}:{port}/{name}")
     }
 
     /// A root that nobody else has on the ensemble.

@@ -4,17 +4,22 @@ use std::time::Duration;
 
 use carillon_ha::site::Site;
 use carillon_ha::wait;
+use carillon_proto::v1::control_client::ControlClient;
 use carillon_proto::v1::worker_gateway_client::WorkerGatewayClient;
-use carillon_proto::v1::{Hello, ReportBatch, WorkerMessage, worker_message::Message};
+use carillon_proto::v1::{Hello, ReportBatch, TriggerRequest, WorkerMessage, worker_message::Message};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tonic::{Code, Status};
+use tonic::{Code, Request, Status};
 
 use crate::raw_bytes::RawBytes;
 use crate::sites::on_both;
 
-on_both!(bytes_that_are_no_grpc_do_no_harm, a_wrong_hello_is_refused_by_its_field);
+on_both!(
+    bytes_that_are_no_grpc_do_no_harm,
+    a_wrong_hello_is_refused_by_its_field,
+    who_does_not_know_the_clusters_secret_has_no_control,
+);
 
 /// Where the servers of a group listen, as the SDK asks.
 async fn address_of(site: &Site, group: &str) -> String {
@@ -108,6 +113,29 @@ async fn a_wrong_hello_is_refused_by_its_field(site: &'static Site) {
     let workers = site.api().items(&format!("/workers?group={}", group.id)).await;
     assert!(workers.is_empty(), "none of them became a worker: {workers:#?}");
     wait::until_so("nothing panicked", Duration::ZERO, || !all_logs(site).contains("panicked at")).await;
+}
+
+async fn who_does_not_know_the_clusters_secret_has_no_control(site: &'static Site) {
+    let group = site.group("control").await;
+    let job = group.job("not-for-you", json!({})).await;
+    let address = address_of(site, &group.id).await;
+    let mut control = ControlClient::connect(format!("http://{address}")).await.unwrap();
+    let trigger = TriggerRequest {
+        job,
+        shard: format!("{}.0", group.id),
+        idempotency_key: "mine".to_owned(),
+        ..TriggerRequest::default()
+    };
+
+    for given in [None, Some("wrong"), Some("")] {
+        let mut request = Request::new(trigger.clone());
+        if let Some(given) = given {
+            request.metadata_mut().insert("carillon-cluster-secret", given.parse().unwrap());
+        }
+        let refused = control.trigger(request).await.expect_err("the server refuses");
+        assert_eq!(refused.code(), Code::Unauthenticated, "{refused:?} to {given:?}");
+    }
+    assert_eq!(site.api().runs_of(job).await.len(), 0);
 }
 
 fn all_logs(site: &Site) -> String {
