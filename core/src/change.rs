@@ -33,6 +33,18 @@ pub struct Advance {
     pub attempt: AttemptNo,
     /// The step.
     pub step: Step,
+    /// Set on what an owner decided by itself; none on what a worker reported, which is true whoever brings it.
+    pub fence: Option<Fence>,
+}
+
+/// The right to decide for a shard: what carries it is applied only while the shard's epoch is this one. A server that was replaced
+/// without knowing it would otherwise decide against its successor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fence {
+    /// The shard.
+    pub shard: ShardId,
+    /// The epoch of whoever decided.
+    pub epoch: Epoch,
 }
 
 /// The steps of a run's life.
@@ -68,7 +80,7 @@ pub enum Step {
         start_by: Timestamp,
         /// Where it is planned; none while no eligible worker is known.
         worker: Option<Incarnation>,
-        /// The plan number, larger than the row's.
+        /// The plan number; where it is not larger than the row's (an edit re-planned it) the step is not applied.
         plan_no: PlanNo,
     },
     /// A person retries a dead letter: as [`Step::Retry`], from a final state for which [`RunState::is_dead_letter`] holds.
@@ -81,7 +93,7 @@ pub enum Step {
         start_by: Timestamp,
         /// Where it is planned; none while no eligible worker is known.
         worker: Option<Incarnation>,
-        /// The plan number, larger than the row's.
+        /// The plan number; where it is not larger than the row's (an edit re-planned it) the step is not applied.
         plan_no: PlanNo,
     },
     /// Late news of an attempt that was given up and followed by another: completes its record.
@@ -91,6 +103,17 @@ pub enum Step {
         /// What to add to the attempt's recorded cause.
         detail: String,
     },
+}
+
+/// What became of a row to be inserted. A row is fenced by its own shard and epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Insertion {
+    /// It is new.
+    New,
+    /// There is one with its key, or its idempotency key: this one.
+    Existing(RunKey),
+    /// The shard's epoch is another one; nothing was inserted.
+    Fenced,
 }
 
 /// A run made by a request.
@@ -113,4 +136,6 @@ pub struct Move {
     pub seen: PlanNo,
     /// Where it goes.
     pub to: Incarnation,
+    /// Who decided it.
+    pub fence: Fence,
 }

@@ -23,7 +23,8 @@ pub struct SeenShard {
 /// An edit's effect on the run table.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EditPlan {
-    /// The rows of the new version, in fire order. They name no worker: the shard's owner assigns one by a move.
+    /// The rows of the new version, in fire order, after those of the old one that nobody had planned by then. They name no
+    /// worker: the shard's owner assigns one by a move.
     pub runs: Vec<Run>,
     /// The reason of the old version's planned rows that are not among `runs`.
     pub cancel_reason: Reason,
@@ -45,12 +46,13 @@ pub fn edit_plan(
     at: Timestamp,
 ) -> Result<EditPlan, ScheduleError> {
     let cancel_reason = cancel_reason(old, new);
+    let unplanned = unplanned_fires(old, shard, at, &cancel_reason)?;
     let Some(job) = new.filter(|job| job.spec.enabled) else {
-        return Ok(EditPlan { runs: Vec::new(), cancel_reason });
+        return Ok(EditPlan { runs: unplanned, cancel_reason });
     };
     let schedule = job.compile()?;
     let new_schedule = old.is_none_or(|old| old.spec.schedule != job.spec.schedule);
-    let mut runs = Vec::new();
+    let mut runs = unplanned;
     match job.spec.schedule.kind {
         ScheduleKind::Once { at: fire } if fire <= at && new_schedule => {
             runs.push(misfired(job, &schedule, shard, fire, at));
@@ -67,6 +69,29 @@ pub fn edit_plan(
         }
     }
     Ok(EditPlan { runs, cancel_reason })
+}
+
+/// Where the planner lags behind the edit: the old version's fires up to it that nobody planned. They end here with the edit's reason, so
+/// that each has its row.
+fn unplanned_fires(
+    old: Option<&Job>,
+    shard: SeenShard,
+    at: Timestamp,
+    reason: &Reason,
+) -> Result<Vec<Run>, ScheduleError> {
+    let Some(job) = old.filter(|job| job.spec.enabled && shard.planned_until < at) else {
+        return Ok(Vec::new());
+    };
+    let schedule = job.compile()?;
+    let from = shard.planned_until.max(job.effective_from);
+    let fires = schedule.fires(from, at, MOST_RUNS);
+    let ended = |fire| Run {
+        state: RunState::Cancelled,
+        finished_at: Some(at),
+        reason: Some(reason.clone()),
+        ..planned_run(job, &schedule, shard, fire)
+    };
+    Ok(fires.into_iter().map(ended).collect())
 }
 
 fn cancel_reason(old: Option<&Job>, new: Option<&Job>) -> Reason {

@@ -99,18 +99,29 @@ pub struct Snapshot {
 pub enum Input {
     /// Time has come: call at [`Engine::next_wake`], or at any time.
     Tick,
-    /// The server owns the shard under this epoch, and this is what stands in the store. Also the answer to [`Effect::Reload`]; it must be
-    /// read after every earlier effect of this engine was carried out.
+    /// The server owns the shard under this epoch, and this is what stands in the store: after a claim, or as the answer to
+    /// [`Effect::Reload`], never unasked, since what the engine decided meanwhile would be forgotten.
     Own(Box<Snapshot>),
     /// The server does not own the shard any longer: forget everything but the workers.
     Disown,
     /// The slice of [`Effect::CommitSlice`] that ended at this watermark is committed.
     SliceCommitted {
+        /// The slice's epoch.
+        epoch: Epoch,
         /// The slice's end.
         to: Timestamp,
     },
-    /// What became of [`Effect::Move`], one by one: true where the run moved. Send [`Input::Own`] instead where it is unknown.
+    /// The slice was fenced, or what became of it could not be found out.
+    SliceRefused {
+        /// The slice's epoch.
+        epoch: Epoch,
+        /// The slice's end.
+        to: Timestamp,
+    },
+    /// What became of [`Effect::Move`], one by one: true where the run moved. Send [`Input::Refused`] instead where it is unknown.
     Moved(Vec<(Move, bool)>),
+    /// Something that the engine decided was not applied: it sees the shard otherwise than the store.
+    Refused,
     /// What became of [`Effect::NextAttempt`].
     NextAttempt {
         /// Which run.
@@ -155,6 +166,8 @@ pub enum Input {
     JobsChanged {
         /// The version after the edit.
         jobs_version: JobsVersion,
+        /// Which job.
+        job: JobId,
         /// The rows that were cancelled or re-planned.
         touched: Vec<RunKey>,
     },
@@ -205,12 +218,14 @@ pub struct TriggerRequest {
 /// again (after reading back where the docs of the store say so).
 #[derive(Debug, Clone)]
 pub enum Effect {
-    /// Commit, then send [`Input::SliceCommitted`]. Fenced or unknown: read the shard back; where epoch and watermark are as wanted it is
-    /// committed; where another server owns it send [`Input::Disown`]; else send [`Input::Own`].
+    /// Commit, then send [`Input::SliceCommitted`]. After an unknown outcome read the shard back: where epoch, job set and watermark are as
+    /// wanted it is committed. Fenced: send [`Input::SliceRefused`].
     CommitSlice(Slice),
-    /// Insert; then send the new ones as [`Input::Inserted`].
+    /// Insert; then send those that are open as [`Input::Inserted`] (after a repeated try also those that were there), or
+    /// [`Input::Refused`] where one was fenced.
     InsertRuns(Vec<Run>),
-    /// Insert a trigger request's run, answer the requester, and send [`Input::Inserted`] if it is new.
+    /// Insert a trigger request's run, answer the requester, and send [`Input::Inserted`] as above. Fenced: tell the requester to ask the
+    /// owner, and send [`Input::Refused`].
     InsertTriggered(TriggeredRun),
     /// The trigger was refused.
     TriggerRefused {
@@ -219,15 +234,18 @@ pub enum Effect {
         /// Which job.
         job: JobId,
     },
-    /// Advance the rows, then acknowledge the reports that said so.
+    /// Advance the rows. Then, if a look at the shard *after* the commit shows the epoch of this ownership, acknowledge the reports that said
+    /// so: a successor that claims later reads what was written, one that claimed before has to hear it from the worker. Where it shows
+    /// another epoch, or a step with a fence was not applied, send [`Input::Refused`].
     Advance {
         /// The steps, in order.
         steps: Vec<Advance>,
         /// Reports that are durable once the steps are.
         acks: Vec<(Incarnation, u64)>,
     },
-    /// Record the ended attempt and plan the next one (a step `Retry` or `Reopen`), then acknowledge the reports, and send
-    /// [`Input::NextAttempt`]: nobody is armed before that is committed.
+    /// Record the ended attempt and plan the next one (a step `Retry` or `Reopen`), and send
+    /// [`Input::NextAttempt`]: nobody is armed before that is committed. Only where it was applied acknowledge the reports: else the worker
+    /// repeats them to whoever owns the shard now.
     NextAttempt {
         /// The step.
         advance: Box<Advance>,
@@ -386,7 +404,9 @@ impl Engine {
             Input::Tick => {}
             Input::Own(snapshot) => self.own(now, *snapshot),
             Input::Disown => self.owned = None,
-            Input::SliceCommitted { to } => self.slice_committed(now, to),
+            Input::Refused => self.reload(),
+            Input::SliceCommitted { epoch, to } => self.slice_committed(now, epoch, to),
+            Input::SliceRefused { epoch, to } => self.slice_refused(epoch, to),
             Input::Moved(moves) => self.moved(now, moves),
             Input::NextAttempt { key, attempt, applied } => {
                 self.next_attempt_planned(now, key, attempt, applied)
@@ -399,7 +419,9 @@ impl Engine {
             Input::Trigger(request) => self.trigger(now, request),
             Input::Cancel { key, by } => self.cancel(now, key, &by),
             Input::Retry { run, by } => self.retry_dead_letter(now, *run, &by),
-            Input::JobsChanged { jobs_version, touched } => self.jobs_changed(now, jobs_version, touched),
+            Input::JobsChanged { jobs_version, job, touched } => {
+                self.jobs_changed(now, jobs_version, job, touched)
+            }
             Input::MapSplit { key, attempt } => self.map_split(now, key, attempt),
             Input::MapEnded { key, attempt, outcome } => self.map_ended(now, key, attempt, outcome),
         }
@@ -407,6 +429,7 @@ impl Engine {
         self.wake_runs(now);
         self.plan(now);
         self.settle_edits(now);
+        self.note_ahead();
         effects.append(&mut self.effects);
     }
 

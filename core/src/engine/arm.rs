@@ -15,8 +15,8 @@ enum Turn {
     Free,
     /// It waits until an earlier one is final.
     Wait,
-    /// It is skipped.
-    Skip(Reason),
+    /// It is not to start at all.
+    Never(RunState, Reason),
     /// It waits, and the earlier one is asked to stop.
     Replace(RunKey),
 }
@@ -53,37 +53,68 @@ impl Engine {
 
     /// Arms a planned run, or finds out what it has to wait for.
     fn arm(&mut self, now: Timestamp, key: RunKey) {
-        let (gone, worker) = {
-            let open = &self.owned_ref().runs[&key];
-            (open.job.is_none(), open.run.worker)
-        };
-        if gone {
-            let reason = Reason::new(ReasonCode::Deleted, "the job was deleted before the run started");
-            self.finish(now, key, RunState::Cancelled, Some(reason), None);
-            return;
+        let worker = self.owned_ref().runs[&key].run.worker;
+        if let Some(worker) = worker {
+            if self.is_gone(worker) {
+                return self.run_lost(now, key, &worker.to_string());
+            }
+            if !self.roster.is_connected(worker) {
+                // Its return or its loss will wake the run.
+                return;
+            }
         }
-        if !self.owned_ref().runs[&key].phase.is_at_worker() {
-            match self.turn(now, key) {
-                Turn::Free => self.extend_held(now, key),
+        let open = &self.owned_ref().runs[&key];
+        if open.phase.is_at_worker() {
+            if open.job.is_none() {
+                let reason = Reason::new(ReasonCode::Deleted, "the job was deleted before the run started");
+                return self.ask_to_stop(now, key, reason, false);
+            }
+        } else {
+            if self.owned_ref().frozen.contains_key(&key.job) {
+                // The look at the store that was asked for wakes it.
+                return;
+            }
+            let turn = self.turn(now, key);
+            if let (false, true) = (matches!(turn, Turn::Free), self.withdraw_first(now, key)) {
+                return;
+            }
+            match turn {
+                Turn::Free => {}
                 Turn::Wait => return self.hold(now, key),
-                Turn::Skip(reason) => return self.finish(now, key, RunState::Skipped, Some(reason), None),
+                Turn::Never(state, reason) => return self.finish(now, key, state, Some(reason), None),
                 Turn::Replace(earlier) => {
                     let reason =
                         Reason::new(ReasonCode::Replaced, format!("replaced by run {key} of the same job"));
-                    self.ask_to_stop(now, earlier, reason, false);
-                    return self.hold(now, key);
+                    self.hold(now, key);
+                    return self.ask_to_stop(now, earlier, reason, false);
                 }
             }
         }
         let Some(worker) = worker else { return self.place(now, key) };
-        if self.is_gone(worker) {
-            return self.run_lost(now, key, &worker.to_string());
-        }
-        if !self.roster.is_connected(worker) {
-            // Its return or its loss will wake the run.
-            return;
-        }
+        self.extend_held(now, key);
         self.send_arm(now, key, worker);
+    }
+
+    /// An owner before this one may have armed the run: before it is held back or given up, its worker has to say that it does not have it.
+    /// True while that is being asked.
+    fn withdraw_first(&mut self, now: Timestamp, key: RunKey) -> bool {
+        let open = &self.owned_ref().runs[&key];
+        let (attempt, plan_no) = (open.run.attempt, open.run.plan_no);
+        let Some(worker) = open.run.worker.filter(|_| open.perhaps_armed) else { return false };
+        self.disarm(worker, key, attempt, plan_no);
+        let again = now.saturating_add(self.config.rearm_after);
+        self.owned_mut().wake(key, Some(again));
+        true
+    }
+
+    /// The worker does not have what an earlier owner may have armed: the run is free to be placed anew.
+    pub(super) fn withdrawn(&mut self, now: Timestamp, key: RunKey) {
+        let owned = self.owned_mut();
+        owned.set_worker(key, None);
+        if let Some(open) = owned.runs.get_mut(&key) {
+            open.perhaps_armed = false;
+        }
+        owned.wake(key, Some(now));
     }
 
     /// A run that waited its turn is not late for having waited: its latest start counts from now.
@@ -100,6 +131,7 @@ impl Engine {
         let epoch = owned.epoch;
         let mut newly_armed = false;
         let open = owned.runs.get_mut(&key).expect("the caller looked it up");
+        open.perhaps_armed = false;
         let again_at = match open.phase {
             // Its word is kept by the worker until we take it: ask again only when it is overdue.
             Phase::Armed { acknowledged: true } | Phase::Queued => {
@@ -147,7 +179,8 @@ impl Engine {
         match chosen {
             Some(to) => {
                 self.owned_mut().set_phase(key, Phase::Moving);
-                self.effects.push(Effect::Move(vec![Move { key, attempt, seen, to }]));
+                let fence = self.fence();
+                self.effects.push(Effect::Move(vec![Move { key, attempt, seen, to, fence }]));
             }
             None => self.wait_for_worker(now, key),
         }
@@ -156,6 +189,7 @@ impl Engine {
     /// Nobody is there to run it: wait until its latest start, and beyond where the misfire policy still wants it.
     fn wait_for_worker(&mut self, now: Timestamp, key: RunKey) {
         self.owned_mut().set_phase(key, Phase::Unplaced);
+        self.owned_mut().wake_held_after(key, now);
         let open = &self.owned_ref().runs[&key];
         let job = open.job.as_ref().expect("the caller checked it");
         let (due_at, start_by) = (open.run.due_at, open.run.start_by);
@@ -190,7 +224,9 @@ impl Engine {
                 other.phase == Phase::Unplaced && other.run.start_by < now && !Self::is_by_request(other)
             })
             .collect();
-        if still_run == 0 || now >= give_up_at || Self::is_by_request(&self.owned_ref().runs[&key]) {
+        let refused = open.last_refusal.is_some();
+        if still_run == 0 || refused || now >= give_up_at || Self::is_by_request(&self.owned_ref().runs[&key])
+        {
             return self.finish(now, key, RunState::Missed, Some(reason), None);
         }
         self.owned_mut().wake(key, Some(give_up_at));
@@ -253,7 +289,14 @@ impl Engine {
     fn turn(&self, now: Timestamp, key: RunKey) -> Turn {
         let owned = self.owned_ref();
         let open = &owned.runs[&key];
-        let job = &open.job.as_ref().expect("the caller checked it").job;
+        let Some(job) = open.job.as_ref().map(|job| &job.job) else {
+            let reason = Reason::new(ReasonCode::Deleted, "the job was deleted before the run started");
+            return Turn::Never(RunState::Cancelled, reason);
+        };
+        if !job.spec.enabled && !Self::is_by_request(open) {
+            let reason = Reason::new(ReasonCode::Paused, "the job was paused before the run started");
+            return Turn::Never(RunState::Cancelled, reason);
+        }
         let siblings = &owned.by_job[&key.job];
         let overlap = job.spec.overlap;
         if let Overlap::Parallel { max } = overlap {
@@ -276,10 +319,13 @@ impl Engine {
         }
         let since = previous.run.due_at;
         match overlap {
-            Overlap::Skip if previous.phase.occupies() => Turn::Skip(Reason::new(
-                ReasonCode::Overlap,
-                format!("run {earlier} of the job, due at {since}, was still running"),
-            )),
+            Overlap::Skip if previous.phase.occupies() => Turn::Never(
+                RunState::Skipped,
+                Reason::new(
+                    ReasonCode::Overlap,
+                    format!("run {earlier} of the job, due at {since}, was still running"),
+                ),
+            ),
             Overlap::Replace if previous.cancel.is_none() => Turn::Replace(*earlier),
             Overlap::Queue { .. } => {
                 let limit = Self::queue_limit(overlap);
@@ -288,10 +334,13 @@ impl Engine {
                     .filter(|(_, other)| !owned.runs[other].phase.occupies())
                     .count();
                 if waiting >= limit && open.phase != Phase::Held {
-                    return Turn::Skip(Reason::new(
-                        ReasonCode::QueueFull,
-                        format!("{waiting} runs of the job were waiting, the limit is {limit}"),
-                    ));
+                    return Turn::Never(
+                        RunState::Skipped,
+                        Reason::new(
+                            ReasonCode::QueueFull,
+                            format!("{waiting} runs of the job were waiting, the limit is {limit}"),
+                        ),
+                    );
                 }
                 Turn::Wait
             }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::open_run::OpenRun;
 use super::report::{Report, ReportKind};
 use super::{Effect, Engine};
-use crate::ids::{AttemptNo, Incarnation, JobsVersion, PlanNo, RunKey};
+use crate::ids::{AttemptNo, Incarnation, JobId, JobsVersion, PlanNo, RunKey};
+use crate::run::RunState;
 use crate::time::{Span, Timestamp};
 
 /// How long an edit waits for workers: a Disarm takes a hop and back, and a console that waits longer helps nobody.
@@ -15,6 +16,7 @@ const PATIENCE: Span = Span::from_millis(1_200);
 #[derive(Debug)]
 pub(super) struct PendingEdit {
     jobs_version: JobsVersion,
+    job: JobId,
     /// Before the reload: what the console says it touched.
     touched: Vec<RunKey>,
     /// What a worker has to confirm: that it will not start the old plan.
@@ -32,14 +34,22 @@ struct Withdrawal {
 }
 
 impl Engine {
-    pub(super) fn jobs_changed(&mut self, now: Timestamp, jobs_version: JobsVersion, touched: Vec<RunKey>) {
+    pub(super) fn jobs_changed(
+        &mut self,
+        now: Timestamp,
+        jobs_version: JobsVersion,
+        job: JobId,
+        touched: Vec<RunKey>,
+    ) {
         let Some(owned) = &mut self.owned else {
             // Without the shard nothing can be said for its workers.
             return self.effects.push(Effect::EditSettled { jobs_version, may_start: touched });
         };
+        let frozen = owned.frozen.entry(job).or_insert(jobs_version);
+        *frozen = (*frozen).max(jobs_version);
         let give_up_at = now.saturating_add(PATIENCE);
         let (waiting, may_start) = (BTreeMap::new(), Vec::new());
-        owned.edits.push(PendingEdit { jobs_version, touched, waiting, may_start, give_up_at });
+        owned.edits.push(PendingEdit { jobs_version, job, touched, waiting, may_start, give_up_at });
         self.reload();
     }
 
@@ -49,7 +59,9 @@ impl Engine {
         let jobs_version = self.owned_ref().jobs_version;
         let mut edits = std::mem::take(&mut self.owned_mut().edits);
         for edit in edits.iter_mut().filter(|edit| edit.jobs_version <= jobs_version) {
-            for key in std::mem::take(&mut edit.touched) {
+            let touched = std::mem::take(&mut edit.touched);
+            edit.may_start.extend(self.armed_before(edit.job, &touched));
+            for key in touched {
                 let Some(withdrawal) = self.old_plan(key, gone) else { continue };
                 edit.waiting.insert(key, withdrawal);
             }
@@ -63,6 +75,16 @@ impl Engine {
             // The snapshot was read before that edit.
             self.reload();
         }
+    }
+
+    /// Runs of the job that were due before the edit, lie at a worker as the old version, and have not started: jitter, a queue.
+    fn armed_before<'a>(&'a self, job: JobId, touched: &'a [RunKey]) -> impl Iterator<Item = RunKey> + 'a {
+        let owned = self.owned_ref();
+        let open = owned.by_job.get(&job).into_iter().flatten().map(|(_, key)| *key);
+        open.filter(|key| {
+            let open = &owned.runs[key];
+            open.phase.is_at_worker() && open.run.state == RunState::Planned && !touched.contains(key)
+        })
     }
 
     /// The plan that an edit withdraws: the one that was known where the row is cancelled, the one before where it lives on.
@@ -114,11 +136,16 @@ impl Engine {
             if done || over {
                 edit.may_start.extend(edit.waiting.keys().copied());
                 edit.may_start.append(&mut edit.touched);
-                settled.push((edit.jobs_version, std::mem::take(&mut edit.may_start)));
+                let unseen = (edit.jobs_version > jobs_version).then_some(edit.job);
+                settled.push((edit.jobs_version, unseen, std::mem::take(&mut edit.may_start)));
             }
             !done && !over
         });
-        for (jobs_version, may_start) in settled {
+        for (jobs_version, unseen, mut may_start) in settled {
+            if let Some(job) = unseen {
+                let armed: Vec<RunKey> = self.armed_before(job, &may_start).collect();
+                may_start.extend(armed);
+            }
             self.effects.push(Effect::EditSettled { jobs_version, may_start });
         }
     }

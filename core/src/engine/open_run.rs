@@ -18,6 +18,8 @@ pub(super) struct OpenRun {
     pub(super) phase: Phase,
     /// When to look again: its entry in the wake set.
     pub(super) wake_at: Option<Timestamp>,
+    /// An earlier owner may have armed it at its worker.
+    pub(super) perhaps_armed: bool,
     /// Workers that gave a tombstone for the current attempt, with the last one's word.
     pub(super) refused: Vec<Incarnation>,
     /// Why the last worker refused.
@@ -81,6 +83,7 @@ impl OpenRun {
             job,
             phase: Phase::Waiting,
             wake_at: None,
+            perhaps_armed: false,
             refused: Vec::new(),
             last_refusal: None,
             cancel: None,

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::open_run::{OpenRun, Phase};
 use super::{Effect, Engine, MapOutcome};
-use crate::change::{Advance, Step};
+use crate::change::{Advance, Fence, Step};
 use crate::ids::{AttemptNo, Incarnation, RunKey};
 use crate::job::{JobKind, RetryPolicy};
 use crate::routing::Choice;
@@ -33,8 +33,10 @@ impl Engine {
         let attempt = open.run.attempt;
         self.abort_map(&open);
         let step = Step::Final { state, started_at, at, reason, result };
+        // Without a worker's word it is a decision.
+        let fence = ack.is_none().then(|| self.fence());
         self.effects.push(Effect::Advance {
-            steps: vec![Advance { key, attempt, step }],
+            steps: vec![Advance { key, attempt, step, fence }],
             acks: ack.into_iter().collect(),
         });
         self.effects.push(Effect::Changed { key, attempt, state });
@@ -159,7 +161,8 @@ impl Engine {
         let step = Step::Retry { ended, due_at, start_by, worker, plan_no };
         let next_attempt = run.attempt;
         let next = OpenRun::new(open.run, open.job);
-        self.plan_attempt(Advance { key, attempt, step }, next, ack);
+        let fence = Some(self.fence());
+        self.plan_attempt(Advance { key, attempt, step, fence }, next, ack);
         self.effects.push(Effect::Changed { key, attempt: next_attempt, state: RunState::Planned });
         self.owned_mut().wake_held(key.job, now);
     }
@@ -170,6 +173,11 @@ impl Engine {
         if parallel && open.run.started_at.is_some() {
             self.effects.push(Effect::MapAbort { key: open.run.key, attempt: open.run.attempt });
         }
+    }
+
+    /// The right to decide for the shard.
+    pub(super) fn fence(&self) -> Fence {
+        Fence { shard: self.shard, epoch: self.owned_ref().epoch }
     }
 
     /// Hands the next attempt's row over; the run waits for its commit.

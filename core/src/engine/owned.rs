@@ -6,6 +6,7 @@ use super::edit::PendingEdit;
 use super::jobs::Jobs;
 use super::open_run::{OpenRun, Phase};
 use super::{Effect, Engine, Snapshot};
+use crate::change::Step;
 use crate::ids::{Epoch, Incarnation, JobId, JobsVersion, RunKey};
 use crate::job::JobKind;
 use crate::run::{Run, RunState};
@@ -22,6 +23,8 @@ pub(super) struct Owned {
     pub(super) planned_runs: Vec<Run>,
     /// A reload was asked for; nothing new is planned before it.
     pub(super) reloading: bool,
+    /// Runs whose rows the engine has had changed since it asked for the reload: what it knows of them is newer than what it will read.
+    pub(super) ahead: BTreeSet<RunKey>,
     pub(super) jobs: Jobs,
     pub(super) runs: BTreeMap<RunKey, OpenRun>,
     /// When to look at a run again: its `wake_at`, one entry a run at most.
@@ -34,11 +37,18 @@ pub(super) struct Owned {
     pub(super) by_worker: BTreeMap<Incarnation, BTreeSet<RunKey>>,
     /// Runs without a worker, looked at whenever one joins.
     pub(super) unplaced: BTreeSet<RunKey>,
+    /// Jobs that were edited since the last look at the store: nothing of theirs is armed before the next one.
+    pub(super) frozen: BTreeMap<JobId, JobsVersion>,
     /// Edits whose touched runs are being withdrawn.
     pub(super) edits: Vec<PendingEdit>,
 }
 
 impl Owned {
+    /// Whether this very slice is under way.
+    pub(super) fn is_committing(&self, epoch: Epoch, to: Timestamp) -> bool {
+        self.epoch == epoch && self.committing == Some(to)
+    }
+
     pub(super) fn insert(&mut self, open: OpenRun) {
         let key = open.run.key;
         self.by_job.entry(key.job).or_default().insert(open.order());
@@ -164,22 +174,43 @@ impl Engine {
             planned_until: snapshot.planned_until,
             jobs: Jobs::load(snapshot.jobs, snapshot.planned_until, std::mem::take(&mut earlier.jobs)),
             edits: std::mem::take(&mut earlier.edits),
+            frozen: std::mem::take(&mut earlier.frozen),
             ..Owned::default()
         };
+        if earlier.epoch == owned.epoch {
+            // A slice that is under way stays so until its fate is told.
+            owned.committing = earlier.committing;
+            owned.planned_runs = std::mem::take(&mut earlier.planned_runs);
+        }
+        owned.frozen.retain(|_, version| *version > snapshot.jobs_version);
         for run in snapshot.open_runs {
             if let Some(worker) = run.worker {
                 self.roster.expect(worker, now);
             }
             let known = earlier.remove(run.key);
+            if earlier.ahead.contains(&run.key) {
+                if let Some(mut open) = known {
+                    open.job = owned.jobs.get(run.key.job).cloned();
+                    if open.phase == Phase::Held {
+                        open.wake_at = Some(now);
+                    }
+                    owned.insert(open);
+                }
+                continue;
+            }
             let known =
                 known.filter(|open| open.run.attempt == run.attempt && open.run.plan_no >= run.plan_no);
             owned.insert(match known {
                 Some(mut open) => {
-                    open.job = owned.jobs.get(run.key.job).cloned().or(open.job);
+                    open.job = owned.jobs.get(run.key.job).cloned();
                     if open.phase == Phase::Moving {
                         // The move's outcome was unknown or a refusal; the row tells.
                         open.run = run;
                         open.phase = Phase::Waiting;
+                    }
+                    if open.phase == Phase::Held {
+                        // What it waited for may be gone.
+                        open.wake_at = Some(now);
                     }
                     if open.phase == Phase::Waiting {
                         open.wake_at = Some(open.run.due_at.saturating_sub(self.config.arm_lead).max(now));
@@ -206,7 +237,10 @@ impl Engine {
             open.phase = Phase::Started;
             open.wake_at = Some(self.overdue_at(&open).unwrap_or(now).max(now));
         } else {
-            open.wake_at = Some(open.run.due_at.saturating_sub(self.config.arm_lead).max(now));
+            let arm_at = open.run.due_at.saturating_sub(self.config.arm_lead);
+            open.perhaps_armed =
+                open.run.worker.is_some() && arm_at <= now.saturating_add(self.config.clock_margin);
+            open.wake_at = Some(arm_at.max(now));
         }
         open
     }
@@ -227,6 +261,23 @@ impl Engine {
             let Some(job) = &open.job else { continue };
             if open.phase == Phase::Started && job.job.spec.kind == JobKind::Parallel {
                 self.effects.push(Effect::MapOpen { run: Box::new(open.run.clone()), job: job.clone() });
+            }
+        }
+    }
+
+    /// Notes the runs of which the engine knows more than a reload under way will read.
+    pub(super) fn note_ahead(&mut self) {
+        let Some(owned) = self.owned.as_mut().filter(|owned| owned.reloading) else { return };
+        let asked_now = self.effects.iter().position(|effect| matches!(effect, Effect::Reload));
+        for effect in self.effects.iter().skip(asked_now.unwrap_or(0)) {
+            match effect {
+                Effect::Advance { steps, .. } => {
+                    let lively = steps.iter().filter(|step| !matches!(step.step, Step::LateNews { .. }));
+                    owned.ahead.extend(lively.map(|step| step.key));
+                }
+                Effect::NextAttempt { advance, .. } => _ = owned.ahead.insert(advance.key),
+                Effect::Move(moves) => owned.ahead.extend(moves.iter().map(|made| made.key)),
+                _ => {}
             }
         }
     }

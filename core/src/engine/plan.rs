@@ -6,7 +6,7 @@ use super::jobs::Fire;
 use super::open_run::OpenRun;
 use super::{Effect, Engine, JobInForce, Owned};
 use crate::change::Slice;
-use crate::ids::{AttemptNo, PlanNo, RunKey};
+use crate::ids::{AttemptNo, Epoch, PlanNo, RunKey};
 use crate::job::MisfirePolicy;
 use crate::routing::Choice;
 use crate::run::{Reason, ReasonCode, Run, RunState, TriggerKind};
@@ -55,16 +55,22 @@ impl Engine {
         owned.planned_until.saturating_add(self.config.slice).saturating_sub(self.config.horizon)
     }
 
-    pub(super) fn slice_committed(&mut self, now: Timestamp, to: Timestamp) {
-        let Some(owned) = &mut self.owned else { return };
-        if owned.committing != Some(to) {
-            return;
-        }
+    pub(super) fn slice_committed(&mut self, now: Timestamp, epoch: Epoch, to: Timestamp) {
+        let Some(owned) = self.owned.as_mut().filter(|owned| owned.is_committing(epoch, to)) else { return };
         owned.committing = None;
         owned.planned_until = owned.planned_until.max(to);
+        // After a look at the store in between, the jobs begin at the watermark of that time.
+        while owned.jobs.take_fire(owned.planned_until).is_some() {}
         for run in std::mem::take(&mut owned.planned_runs) {
             self.open(now, run);
         }
+    }
+
+    pub(super) fn slice_refused(&mut self, epoch: Epoch, to: Timestamp) {
+        let Some(owned) = self.owned.as_mut().filter(|owned| owned.is_committing(epoch, to)) else { return };
+        owned.committing = None;
+        owned.planned_runs.clear();
+        self.reload();
     }
 
     /// Takes a committed run up.

@@ -124,6 +124,10 @@ impl Engine {
             return self.report_of_closed_run(report, ack);
         };
         if report.attempt < open.run.attempt {
+            if open.phase == Phase::Moving {
+                // Whether that attempt is over is being committed; the worker will say it again.
+                return;
+            }
             return self.late_news(report, ack);
         }
         if report.attempt > open.run.attempt {
@@ -132,8 +136,11 @@ impl Engine {
         }
         let key = report.key;
         let (phase, cancel) = (open.phase, open.cancel.clone());
+        let asked_first =
+            open.perhaps_armed && matches!(phase, Phase::Waiting | Phase::Held | Phase::Unplaced);
         let timeout = open.job.as_ref().and_then(|job| job.job.spec.timeout).unwrap_or_default();
-        let of_this_plan = open.run.worker == Some(from) && open.run.plan_no == report.plan_no;
+        let of_this_worker = open.run.worker == Some(from);
+        let of_this_plan = of_this_worker && open.run.plan_no == report.plan_no;
         match report.kind {
             ReportKind::Armed => {
                 self.effects.push(Effect::Ack(vec![ack]));
@@ -151,13 +158,18 @@ impl Engine {
                 if refusal == Refusal::OldVersion {
                     // The worker has seen a later job set than this engine.
                     self.reload();
-                } else if of_this_plan && phase.is_at_worker() {
+                } else if of_this_worker && asked_first {
+                    self.withdrawn(now, key);
+                } else if of_this_worker && phase.is_at_worker() {
+                    // A refusal stands for every plan of the attempt.
                     self.refused(now, key, from, Reason::new(refusal.code(), detail));
                 }
             }
             ReportKind::Disarmed => {
                 self.effects.push(Effect::Ack(vec![ack]));
-                if of_this_plan && phase.is_at_worker() {
+                if of_this_plan && asked_first {
+                    self.withdrawn(now, key);
+                } else if of_this_plan && phase.is_at_worker() {
                     let reason = Reason::new(ReasonCode::Edited, "withdrawn from the worker");
                     self.refused(now, key, from, reason);
                 }
@@ -255,7 +267,10 @@ impl Engine {
         let attempt = self.owned_ref().runs[&key].run.attempt;
         let first_news = self.note_started(now, from, key, at);
         let step = Step::Started { at, worker: from };
-        self.effects.push(Effect::Advance { steps: vec![Advance { key, attempt, step }], acks: vec![ack] });
+        self.effects.push(Effect::Advance {
+            steps: vec![Advance { key, attempt, step, fence: None }],
+            acks: vec![ack],
+        });
         if first_news {
             self.effects.push(Effect::Changed { key, attempt, state: RunState::Running });
         }
@@ -331,7 +346,7 @@ impl Engine {
         self.effects.push(match step {
             None => Effect::Ack(vec![ack]),
             Some(step) => Effect::Advance {
-                steps: vec![Advance { key: report.key, attempt: report.attempt, step }],
+                steps: vec![Advance { key: report.key, attempt: report.attempt, step, fence: None }],
                 acks: vec![ack],
             },
         });
@@ -352,7 +367,7 @@ impl Engine {
         };
         let detail = format!("its worker reported later that it {what} at {}", report.at);
         let step = Step::LateNews { started_at, detail };
-        let steps = vec![Advance { key: report.key, attempt: report.attempt, step }];
+        let steps = vec![Advance { key: report.key, attempt: report.attempt, step, fence: None }];
         self.effects.push(Effect::Advance { steps, acks: vec![ack] });
     }
 }

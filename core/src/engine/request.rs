@@ -68,7 +68,8 @@ impl Engine {
         };
         let key = run.key;
         self.effects.push(Effect::Changed { key, attempt: run.attempt, state: RunState::Planned });
-        self.plan_attempt(Advance { key, attempt, step }, OpenRun::new(run, Some(job)), None);
+        let fence = Some(self.fence());
+        self.plan_attempt(Advance { key, attempt, step, fence }, OpenRun::new(run, Some(job)), None);
     }
 
     /// After the end of a scheduled run of a job with a fixed delay: the next one.
@@ -117,6 +118,35 @@ impl Engine {
     /// Whether the run is still open here; for the shell's answer to a cancel.
     pub fn is_open(&self, key: RunKey) -> bool {
         self.owned.as_ref().is_some_and(|owned| owned.runs.contains_key(&key))
+    }
+
+    fn behind(&self, open: &OpenRun) -> String {
+        if open.phase != Phase::Held {
+            return String::new();
+        }
+        let owned = self.owned_ref();
+        let busy = owned.occupied.get(&open.run.key.job).copied().unwrap_or(0);
+        let earlier = owned
+            .by_job
+            .get(&open.run.key.job)
+            .and_then(|siblings| siblings.range(..open.order()).next_back());
+        let earlier = earlier
+            .map_or(String::new(), |(_, key)| format!(", behind run {key}, {:?}", owned.runs[key].phase));
+        format!(", {busy} of the job in progress{earlier}")
+    }
+
+    /// What an open run waits for, in words, for a person who asks why it does not run.
+    pub fn explain(&self, key: RunKey) -> Option<String> {
+        let open = self.owned.as_ref()?.runs.get(&key)?;
+        let again =
+            open.wake_at.map_or_else(|| "when something happens to it".to_owned(), |at| at.to_string());
+        let wish =
+            open.cancel.as_ref().map_or(String::new(), |wish| format!(", to be stopped: {}", wish.reason));
+        let behind = self.behind(open);
+        Some(format!(
+            "{:?} at {:?}, attempt {}, looked at again {again}{wish}{behind}",
+            open.phase, open.run.worker, open.run.attempt
+        ))
     }
 
     /// Open runs that wait behind another run of their job, or for a worker.

@@ -103,10 +103,24 @@ impl Engine {
         let Some(owned) = &mut self.owned else { return };
         let mut waiting: Vec<RunKey> = owned.unplaced.iter().copied().collect();
         let at_worker = owned.by_worker.get(&incarnation).into_iter().flatten();
-        waiting.extend(at_worker.filter(|key| owned.runs[*key].phase != Phase::Waiting));
+        waiting
+            .extend(at_worker.filter(|key| {
+                owned.runs[*key].phase != Phase::Waiting || owned.runs[*key].wake_at.is_none()
+            }));
         for key in waiting {
             // What the worker has it answers with its present state; what it lost on the way it gets again.
             owned.wake(key, Some(now));
+        }
+        // What it had and has no longer is ended: another holder took the report, so the store knows.
+        let owned = self.owned_ref();
+        let missing = owned.by_worker.get(&incarnation).into_iter().flatten().any(|key| {
+            let open = &owned.runs[key];
+            let had =
+                matches!(open.phase, Phase::Started | Phase::Queued | Phase::Armed { acknowledged: true });
+            had && !held.iter().any(|run| run.key == *key && run.attempt == open.run.attempt)
+        });
+        if missing {
+            self.reload();
         }
         for run in held {
             let open = self.owned_ref().runs.get(&run.key);
@@ -188,7 +202,7 @@ impl Engine {
         let policy = open.job.as_ref().map_or(WorkerLost::Skip, |job| job.job.spec.worker_lost);
         let most = open.job.as_ref().map_or(1, |job| job.job.spec.retry.max_attempts);
         let most = if seen_started { most } else { most + self.config.unseen_attempts };
-        let start_by = open.run.start_by;
+        let (due_at, start_by) = (open.run.due_at, open.run.start_by);
         let spent = open.run.attempt.get() >= most;
         match (policy, seen_started) {
             (WorkerLost::Skip, false) if now < start_by.saturating_add(self.config.clock_margin) => {
@@ -201,7 +215,7 @@ impl Engine {
                 self.finish(now, key, RunState::Dead, Some(reason), None);
             }
             _ if spent => self.finish(now, key, RunState::Dead, Some(reason), None),
-            (WorkerLost::Retry, _) => self.next_attempt(now, key, reason, now),
+            (WorkerLost::Retry, _) => self.next_attempt(now, key, reason, now.max(due_at)),
             (WorkerLost::RetryStrict, false) => {
                 let safe = start_by.saturating_add(self.config.clock_margin).max(now);
                 self.next_attempt(now, key, reason, safe);

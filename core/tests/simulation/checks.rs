@@ -1,0 +1,282 @@
+//! The invariants (trigger-protocol, section 2), judged from what handlers did, what the store holds and what people were told.
+
+use std::collections::BTreeSet;
+
+use carillon_core::engine::ReportKind;
+use carillon_core::ids::{Incarnation, JobId, RunKey};
+use carillon_core::job::Job;
+use carillon_core::run::{ReasonCode, Run, RunState};
+use carillon_core::time::{Span, Timestamp};
+
+use crate::worker::Start;
+use crate::world::World;
+
+impl World {
+    fn fail(&self, invariant: &str, what: String) -> ! {
+        if let Some(trace) = &self.trace {
+            for line in trace {
+                eprintln!("{line}");
+            }
+        }
+        panic!("seed {} at {}: {invariant}: {what}", self.seed, self.now)
+    }
+
+    /// What can be judged at the very start of a handler: I3, I4, and the bounds of the start.
+    pub(crate) fn check_start(&self, worker: Incarnation, start: Start) {
+        let twins = self
+            .starts
+            .iter()
+            .filter(|(_, _, other)| (other.key, other.attempt) == (start.key, start.attempt));
+        if twins.count() > 1 {
+            self.fail(
+                "I3",
+                format!("run {} attempt {} started twice, now at {worker}", start.key, start.attempt),
+            );
+        }
+        if self.now < start.due_at || self.now < start.key.fire_time {
+            self.fail("I2", format!("run {} started before it was due", start.key));
+        }
+        if self.was_given_up(start) {
+            return;
+        }
+        for promise in self.promises.iter().filter(|promise| promise.job == start.key.job) {
+            if start.version < promise.version
+                && !promise.may_start.contains(&start.key)
+                && !self.doubtful.contains(&start.key)
+            {
+                self.fail(
+                    "I4",
+                    format!(
+                        "run {} started as version {} after version {} was acknowledged",
+                        start.key, start.version, promise.version
+                    ),
+                );
+            }
+        }
+    }
+
+    /// Whether the attempt was presumed lost with its worker: such a one may start late (trigger-protocol: residual risks).
+    fn was_given_up(&self, start: Start) -> bool {
+        let lost = |code| code == ReasonCode::WorkerLost;
+        let recorded = |record: &carillon_core::run::Attempt| {
+            (record.key, record.attempt) == (start.key, start.attempt) && lost(record.reason.code)
+        };
+        let run = self.store.runs.get(&start.key);
+        let presumed = run.and_then(|run| run.reason.as_ref()).is_some_and(|reason| lost(reason.code));
+        presumed || self.store.attempts.iter().any(recorded)
+    }
+
+    /// What can be judged when everything has come to rest.
+    pub(crate) fn check_end(&self) {
+        self.check_fires();
+        self.check_attempts();
+        self.check_states();
+        self.check_punctuality();
+        self.check_normal();
+    }
+
+    /// I1: every fire of a version in force has one row, and there is no row without a fire or a request.
+    fn check_fires(&self) {
+        let mut expected: BTreeSet<RunKey> = BTreeSet::new();
+        for (id, versions) in &self.store.history {
+            for (place, job) in versions.iter().enumerate() {
+                let until =
+                    versions.get(place + 1).map_or(self.store.planned_until, |next| next.effective_from);
+                expected.extend(fires(*id, job, until));
+            }
+        }
+        for key in &expected {
+            if !self.store.runs.contains_key(key) {
+                self.fail("I1", format!("the fire {key} of job {} at {} has no row", key.job, key.fire_time));
+            }
+        }
+        for run in self.store.runs.values() {
+            let requested = run.key.ordinal != 0;
+            let versions = &self.store.history[&run.key.job];
+            let delayed = versions.iter().any(|job| {
+                matches!(job.spec.schedule.kind, carillon_core::schedule::ScheduleKind::FixedDelay { .. })
+            });
+            let withdrawn = run.state == RunState::Cancelled;
+            if !requested && !delayed && !withdrawn && !expected.contains(&run.key) {
+                self.fail(
+                    "I1",
+                    format!("row {} of job {} at {} has no fire", run.key, run.key.job, run.key.fire_time),
+                );
+            }
+        }
+        for ((_, request), key) in &self.store.idempotency {
+            if !self.store.runs.contains_key(key) {
+                self.fail("I1", format!("request {request} has no row"));
+            }
+        }
+        let requested = self.store.runs.keys().filter(|key| key.ordinal != 0).count();
+        if requested != self.store.idempotency.len() {
+            self.fail("I1", format!("{requested} rows for {} requests", self.store.idempotency.len()));
+        }
+    }
+
+    /// I3: attempt n + 1 only with a recorded cause for attempt n.
+    fn check_attempts(&self) {
+        for run in self.store.runs.values() {
+            let recorded = self.store.attempts.iter().filter(|record| record.key == run.key);
+            let numbers: Vec<u32> = recorded.map(|record| record.attempt.get()).collect();
+            let wanted: Vec<u32> = (1..run.attempt.get()).collect();
+            if numbers != wanted {
+                self.fail(
+                    "I3",
+                    format!("run {} is at attempt {} with records of {numbers:?}", run.key, run.attempt),
+                );
+            }
+        }
+        for (_, worker, start) in &self.starts {
+            let attempt = self.store.runs.get(&start.key).map(|run| run.attempt);
+            if attempt.is_none_or(|attempt| start.attempt > attempt) {
+                self.fail(
+                    "I3",
+                    format!(
+                        "run {} attempt {} started at {worker} without its row",
+                        start.key, start.attempt
+                    ),
+                );
+            }
+        }
+    }
+
+    /// I5 and I7: every due row is final, carries its reason, and agrees with what the workers saw.
+    fn check_states(&self) {
+        // A run that every worker refused waits for another one until its latest start, a minute after it was due or placed last.
+        let rest = self.end.saturating_sub(Span::from_secs(150));
+        for run in self.store.runs.values() {
+            let due = run.due_at < rest && run.started_at.is_none_or(|at| at < rest);
+            let waits = self.waits_for_policy(run);
+            if due && !run.state.is_final() && !waits {
+                for other in self.store.runs.values().filter(|other| {
+                    other.key.job == run.key.job && !other.state.is_final() && other.key <= run.key
+                }) {
+                    let said: Vec<_> =
+                        self.servers.iter().filter_map(|server| server.engine.explain(other.key)).collect();
+                    eprintln!("{} due {} {} {said:?}", other.key, other.due_at, other.state);
+                }
+                let explained: Vec<_> =
+                    self.servers.iter().filter_map(|server| server.engine.explain(run.key)).collect();
+                self.fail(
+                    "I5",
+                    format!("run {} due {} is still {}: {explained:?}", run.key, run.due_at, run.state),
+                );
+            }
+            let plain = matches!(run.state, RunState::Planned | RunState::Running | RunState::Succeeded);
+            if !plain && run.reason.is_none() {
+                self.fail("I7", format!("run {} is {} without a reason", run.key, run.state));
+            }
+            self.check_agreement(run);
+        }
+    }
+
+    /// A run may wait long behind others of its job, or for a handler that has no worker.
+    fn waits_for_policy(&self, run: &Run) -> bool {
+        let before = self.store.runs.values().filter(|other| {
+            other.key.job == run.key.job
+                && other.due_at <= run.due_at
+                && !other.state.is_final()
+                && other.key != run.key
+        });
+        before.count() > 0
+    }
+
+    fn check_agreement(&self, run: &Run) {
+        let started: Vec<&(Timestamp, Incarnation, Start)> = self
+            .starts
+            .iter()
+            .filter(|(_, _, start)| start.key == run.key && start.attempt == run.attempt)
+            .collect();
+        let presumed = run.reason.as_ref().is_some_and(|reason| reason.code == ReasonCode::WorkerLost);
+        match run.state {
+            RunState::Skipped | RunState::Missed if !started.is_empty() && !presumed => {
+                self.fail("I5", format!("run {} is {} but started", run.key, run.state));
+            }
+            RunState::Succeeded => {
+                let Some((_, worker, _)) = started.first() else {
+                    self.fail("I5", format!("run {} succeeded without a start", run.key));
+                };
+                let saw = self.workers[worker].ended(run.key, run.attempt);
+                if !matches!(saw, Some(ReportKind::Succeeded { .. })) {
+                    self.fail("I5", format!("run {} succeeded, its worker saw {saw:?}", run.key));
+                }
+            }
+            RunState::Failed | RunState::Dead if !presumed => {
+                let saw = started
+                    .first()
+                    .and_then(|(_, worker, _)| self.workers[worker].ended(run.key, run.attempt));
+                if !matches!(saw, Some(ReportKind::Failed { .. })) {
+                    self.fail("I5", format!("run {} is {}, its worker saw {saw:?}", run.key, run.state));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// I2: when nothing goes wrong every start is on time; after the trouble, again.
+    fn check_punctuality(&self) {
+        let from = self.healed_at() + Span::from_secs(40);
+        let until = self.end.saturating_sub(Span::from_secs(10));
+        let most = Span::from_secs(1);
+        for run in self.store.runs.values() {
+            let fire = run.key.fire_time;
+            let counts = run.key.ordinal == 0 && fire > from && fire < until && run.attempt.get() == 1;
+            if !counts || matches!(run.state, RunState::Cancelled | RunState::Skipped) {
+                continue;
+            }
+            let refusal = run.reason.as_ref().map(|reason| reason.code);
+            let refused = matches!(refusal, Some(ReasonCode::Busy | ReasonCode::Draining));
+            let start =
+                self.starts.iter().find(|(_, _, start)| start.key == run.key && start.attempt.get() == 1);
+            match start {
+                Some((at, ..)) if at.since(run.due_at) > most && !self.was_behind(run) => {
+                    self.fail(
+                        "I2",
+                        format!("run {} of job {} due {} started {at}", run.key, run.key.job, run.due_at),
+                    );
+                }
+                None if run.due_at < until && run.state == RunState::Missed && !refused => {
+                    self.fail(
+                        "I2",
+                        format!(
+                            "run {} of job {} due {} was missed: {:?}",
+                            run.key, run.key.job, run.due_at, run.reason
+                        ),
+                    );
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether another run of the job was in progress when this one was due, or queued before it.
+    fn was_behind(&self, run: &Run) -> bool {
+        self.store.runs.values().any(|other| {
+            let ended = other.finished_at.unwrap_or(self.end);
+            other.key != run.key
+                && other.key.job == run.key.job
+                && other.key.fire_time <= run.key.fire_time
+                && ended >= run.due_at
+        })
+    }
+
+    /// I8: the planning lead is back.
+    fn check_normal(&self) {
+        let lead = self.store.planned_until.since(self.end);
+        if lead < Span::from_secs(20) {
+            self.fail("I8", format!("the planning lead is {lead} at the end"));
+        }
+    }
+}
+
+/// The fires of a version in force up to `until`.
+fn fires(id: JobId, job: &Job, until: Timestamp) -> Vec<RunKey> {
+    if !job.spec.enabled {
+        return Vec::new();
+    }
+    let schedule = job.compile().expect("a valid schedule");
+    let fires = schedule.fires(job.effective_from, until, 100_000);
+    fires.into_iter().map(|fire| RunKey::scheduled(id, fire)).collect()
+}
