@@ -323,6 +323,11 @@ impl Run {
         self.trace.unwrap_or_else(|| self.key.trace_id())
     }
 
+    /// Under which right its row was made.
+    pub fn fence(&self) -> crate::change::Fence {
+        crate::change::Fence { shard: self.shard, epoch: self.epoch }
+    }
+
     /// How late the handler started, for a run that started.
     pub fn lateness(&self) -> Option<Span> {
         self.started_at.map(|started| started.since(self.due_at))

@@ -33,7 +33,7 @@ pub(crate) enum Operation {
     Slice(Slice),
     Insert(Vec<Run>),
     Trigger(Box<TriggeredRun>),
-    Advance { steps: Vec<Advance>, acks: Vec<(Incarnation, u64)> },
+    Advance { steps: Vec<Advance>, acks: Vec<(Incarnation, u64)>, epoch: Option<Epoch> },
     NextAttempt { advance: Box<Advance>, acks: Vec<(Incarnation, u64)> },
     Move(Vec<Move>),
 }
@@ -78,19 +78,28 @@ pub(crate) struct Done {
 
 #[derive(Debug)]
 pub(crate) enum DoneKind {
-    /// The steps are durable, or can never be; acknowledgements are on their way.
-    Advanced,
+    /// The steps are durable, or can never be; acknowledgements are on their way. `refused` where a decision was not taken, or the shard
+    /// has another owner by now.
+    Advanced {
+        refused: bool,
+    },
     Slice {
         epoch: Epoch,
+        to: Timestamp,
         fate: SliceFate,
     },
-    /// These are in the store and new.
-    Inserted(Vec<Run>),
+    /// These are in the store and new; `refused` where one was fenced.
+    Inserted {
+        runs: Vec<Run>,
+        refused: bool,
+    },
     Triggered {
         job: JobId,
         idempotency_key: String,
         /// Its run, and the row where it is new; none where the store refuses it.
         outcome: Option<(RunKey, Option<Box<Run>>)>,
+        /// Another server owns the shard.
+        fenced: bool,
     },
     Moved(Vec<(Move, bool)>),
     NextAttempt {
@@ -104,7 +113,6 @@ pub(crate) enum DoneKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SliceFate {
     Committed {
-        to: Timestamp,
         /// Fires that were written as skipped.
         skipped: u64,
     },

@@ -84,6 +84,7 @@ pub(crate) enum Request {
     },
     JobsChanged {
         jobs_version: JobsVersion,
+        job: JobId,
         touched: Vec<RunKey>,
         reply: oneshot::Sender<Vec<RunKey>>,
     },
@@ -356,9 +357,9 @@ impl ShardLoop {
                     self.step(Input::Trigger(request));
                 }
             }
-            Request::JobsChanged { jobs_version, touched, reply } => {
+            Request::JobsChanged { jobs_version, job, touched, reply } => {
                 self.edits.push((jobs_version, reply));
-                self.step(Input::JobsChanged { jobs_version, touched });
+                self.step(Input::JobsChanged { jobs_version, job, touched });
             }
             Request::Cancel { key, reply, .. } if !self.engine.is_open(key) => answer(reply, None),
             Request::Cancel { key, by, reply } => {

@@ -16,7 +16,7 @@ use carillon_core::time::{Span, Timestamp};
 use carillon_store::SharedStore;
 use carillon_store::catalog::Group;
 use carillon_store::mysql::{MysqlConfig, MysqlStore};
-use carillon_store::runs::{Advance, RunFilter, Slice, SliceOutcome, Step, TriggeredRun};
+use carillon_store::runs::{Advance, Insertion, RunFilter, Slice, SliceOutcome, Step, TriggeredRun};
 use carillon_store::sqlite::{Durability, SqliteConfig, SqliteStore};
 
 const JOBS: u32 = 1_000;
@@ -183,7 +183,7 @@ async fn advance(
     for first in (0..rows).step_by(batch) {
         let steps: Vec<Advance> = (first..(first + batch).min(rows))
             .map(|index| fire(shard, index))
-            .map(|key| Advance { key, attempt: AttemptNo::FIRST, step: step(key) })
+            .map(|key| Advance { key, attempt: AttemptNo::FIRST, step: step(key), fence: None })
             .collect();
         ensure!(store.advance(&steps).await?.into_iter().all(|changed| changed), "not every row changed");
     }
@@ -203,7 +203,7 @@ async fn trigger(store: SharedStore, shard: ShardId, requests: usize) -> Result<
             let key = RunKey::triggered(key.job, key.fire_time, &idempotency_key);
             let made =
                 store.insert_triggered(&[TriggeredRun { run: run(shard, key), idempotency_key }]).await?;
-            ensure!(made == [(key, true)], "the key was known");
+            ensure!(made == [Insertion::New], "the key was known");
             Ok(())
         });
     }

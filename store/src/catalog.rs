@@ -54,7 +54,7 @@ pub struct JobEdit {
     pub seen_planned_until: Timestamp,
     /// What happens to the job.
     pub change: JobChange,
-    /// Planned scheduled rows of the job due later than this are cancelled or re-planned.
+    /// Planned scheduled rows of the job that fire later than this are cancelled or re-planned; planned rows that fired before are re-planned.
     pub at: Timestamp,
     /// The reason of the rows that are cancelled.
     pub cancel_reason: Reason,

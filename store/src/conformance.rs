@@ -86,6 +86,7 @@ promises! {
         unknown_runs_are_not_invented,
         racing_ends_leave_one,
         a_move_needs_the_plan_number_that_was_read,
+        a_replaced_owner_decides_nothing,
         a_result_beyond_the_limit_is_refused;
     triggers: one_key_makes_one_run,
         one_key_makes_one_run_however_many_ask_at_once,
@@ -111,7 +112,7 @@ promises! {
         a_taken_name_is_refused_and_leaves_no_trace,
         of_many_creators_of_a_name_one_wins,
         a_deleted_job_leaves_its_history,
-        a_retry_in_backoff_is_cancelled_too,
+        a_retry_in_backoff_goes_on_under_the_new_version,
         edits_and_planning_race_and_no_fire_is_lost_or_doubled;
     history: open_runs_are_those_that_a_new_owner_takes_over,
         pages_of_runs_join_without_gap_or_overlap,

@@ -1,7 +1,7 @@
 //! Runs: the hot path (plan, insert, advance, move) and history.
 
 use async_trait::async_trait;
-pub use carillon_core::change::{Advance, Move, Slice, Step, TriggeredRun};
+pub use carillon_core::change::{Advance, Fence, Insertion, Move, Slice, Step, TriggeredRun};
 use carillon_core::ids::{GroupId, JobId, RunKey, ShardId};
 use carillon_core::run::{Attempt, Run, RunState};
 use carillon_core::time::Timestamp;
@@ -42,13 +42,13 @@ pub trait RunStore {
     /// After [`StoreError::is_unknown`] nothing may be delivered before the shard was read back.
     async fn commit_slices(&self, slices: &[Slice]) -> Result<Vec<SliceOutcome>, StoreError>;
 
-    /// Inserts due-now rows (triggers, successors of fixed delay); keys that exist are left as they are. Returns for each whether it is
-    /// new. Safe to repeat after an unknown outcome.
-    async fn insert_runs(&self, runs: &[Run]) -> Result<Vec<bool>, StoreError>;
+    /// Inserts due-now rows (triggers, successors of fixed delay) under the epoch that each carries; keys that exist are left as they are.
+    /// Safe to repeat after an unknown outcome.
+    async fn insert_runs(&self, runs: &[Run]) -> Result<Vec<Insertion>, StoreError>;
 
     /// Records trigger requests by idempotency key, and their runs, in one transaction: a key seen before for the job gives the run it
-    /// made then. Returns for each the run's key and whether it is new. Keys are kept for at least 24 hours.
-    async fn insert_triggered(&self, runs: &[TriggeredRun]) -> Result<Vec<(RunKey, bool)>, StoreError>;
+    /// made then. Fenced as [`Self::insert_runs`]. Keys are kept for at least 24 hours.
+    async fn insert_triggered(&self, runs: &[TriggeredRun]) -> Result<Vec<Insertion>, StoreError>;
 
     /// Applies steps in one transaction, each only where it advances the run: the row's attempt must equal the step's (for
     /// [`Step::LateNews`]: must be larger) and the transition be legal by [`RunState::can_become`] or

@@ -5,6 +5,7 @@ pub(crate) mod accounts;
 pub(crate) mod advance;
 pub(crate) mod audit;
 pub(crate) mod edits;
+mod fences;
 pub(crate) mod groups;
 pub(crate) mod history;
 pub(crate) mod jobs;

@@ -139,8 +139,8 @@ impl Engine {
         let asked_first =
             open.perhaps_armed && matches!(phase, Phase::Waiting | Phase::Held | Phase::Unplaced);
         let timeout = open.job.as_ref().and_then(|job| job.job.spec.timeout).unwrap_or_default();
-        let of_this_worker = open.run.worker == Some(from);
-        let of_this_plan = of_this_worker && open.run.plan_no == report.plan_no;
+        // What a worker says of an earlier plan says nothing of the one it may have since.
+        let of_this_plan = open.run.worker == Some(from) && open.run.plan_no == report.plan_no;
         match report.kind {
             ReportKind::Armed => {
                 self.effects.push(Effect::Ack(vec![ack]));
@@ -158,10 +158,9 @@ impl Engine {
                 if refusal == Refusal::OldVersion {
                     // The worker has seen a later job set than this engine.
                     self.reload();
-                } else if of_this_worker && asked_first {
+                } else if of_this_plan && asked_first {
                     self.withdrawn(now, key);
-                } else if of_this_worker && phase.is_at_worker() {
-                    // A refusal stands for every plan of the attempt.
+                } else if of_this_plan && phase.is_at_worker() {
                     self.refused(now, key, from, Reason::new(refusal.code(), detail));
                 }
             }

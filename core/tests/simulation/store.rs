@@ -8,7 +8,7 @@ use carillon_core::edit::{SeenShard, edit_plan};
 use carillon_core::engine::Snapshot;
 use carillon_core::ids::{AttemptNo, Epoch, Incarnation, JobId, JobVersion, JobsVersion, RunKey, ShardId};
 use carillon_core::job::{Job, JobSpec};
-use carillon_core::run::{Attempt, Run, RunState};
+use carillon_core::run::{Attempt, ReasonCode, Run, RunState};
 use carillon_core::time::Timestamp;
 
 /// One shard's rows.
@@ -246,6 +246,20 @@ impl Store {
                 run.reason = Some(plan.cancel_reason.clone());
             }
         }
+        let mut revived = Vec::new();
+        for wanted in plan.runs.iter().filter(|run| run.state == RunState::Planned) {
+            let Some(run) = self.runs.get_mut(&wanted.key) else { continue };
+            let code = run.reason.as_ref().map(|reason| reason.code);
+            let taken_away = matches!(code, Some(ReasonCode::Edited | ReasonCode::Paused));
+            let unseen = run.started_at.is_none() && run.attempt == AttemptNo::FIRST;
+            if run.state == RunState::Cancelled && taken_away && unseen {
+                run.plan_no = run.plan_no.next();
+                run.job_version = version;
+                (run.state, run.finished_at, run.reason) = (RunState::Planned, None, None);
+                (run.due_at, run.start_by) = (wanted.due_at, wanted.start_by);
+                revived.push(run.key);
+            }
+        }
         self.insert(&plan.runs);
         self.jobs_version = self.jobs_version.next();
         match new {
@@ -263,7 +277,7 @@ impl Store {
         // What was due before the edit and has not started lives on under the new version, with a new plan: the old one is withdrawn.
         let earlier =
             |run: &&mut Run| run.key.job == id && run.state == RunState::Planned && run.key.fire_time <= at;
-        let mut touched: Vec<RunKey> = planned.iter().map(|run| run.key).collect();
+        let mut touched: Vec<RunKey> = planned.iter().map(|run| run.key).chain(revived).collect();
         for run in self.runs.values_mut().filter(earlier) {
             run.plan_no = run.plan_no.next();
             run.job_version = version;

@@ -108,7 +108,8 @@ impl Worker {
     pub(crate) fn arm(&mut self, now: Timestamp, arm: Arm) {
         let id = (arm.key, arm.attempt);
         if let Some(entry) = self.entries.get_mut(&id) {
-            let withdrawn = matches!(entry.state, State::Over(ReportKind::Disarmed));
+            let withdrawn =
+                matches!(entry.state, State::Over(ReportKind::Disarmed | ReportKind::Refused(..)));
             let buried = self.tombstones.get(&id).copied().unwrap_or_default();
             let newer = arm.plan_no > entry.arm.plan_no && arm.plan_no > buried;
             if newer && (withdrawn || matches!(entry.state, State::Armed)) {

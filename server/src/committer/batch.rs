@@ -81,7 +81,7 @@ mod tests {
     }
 
     fn advance() -> Operation {
-        Operation::Advance { steps: Vec::new(), acks: Vec::new() }
+        Operation::Advance { steps: Vec::new(), acks: Vec::new(), epoch: None }
     }
 
     fn kinds(operations: Vec<(u16, Operation)>) -> Vec<(Kind, Vec<u16>)> {

@@ -1,15 +1,17 @@
 //! Writing: each kind of operation with its retries, and with its reading back where an outcome is unknown.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use carillon_core::change::{Advance, Move, Slice, Step, TriggeredRun};
-use carillon_core::ids::{AttemptNo, Incarnation, RunKey, ServerId};
+use carillon_core::change::{Advance, Insertion, Move, Slice, Step, TriggeredRun};
+use carillon_core::ids::{AttemptNo, Epoch, Incarnation, RunKey, ServerId, ShardId};
 use carillon_core::run::{Run, RunState};
 use carillon_proto::v1::{ReportAck, ServerMessage, server_message::Message};
 use carillon_store::runs::SliceOutcome;
 use carillon_store::{SharedStore, StoreError};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::batch::{Batch, Kind, Stage};
@@ -35,6 +37,20 @@ pub(super) struct Writer {
     store: SharedStore,
     switchboard: Arc<Switchboard>,
     metrics: Metrics,
+}
+
+/// An operation whose steps are being written.
+struct Waits {
+    rows: usize,
+    done: mpsc::UnboundedSender<Done>,
+    shard: ShardId,
+    /// Under which the operation was decided.
+    epoch: Option<Epoch>,
+    acks: Vec<(Incarnation, u64)>,
+    /// Where its steps are among those of the batch.
+    steps: Range<usize>,
+    /// Its one step plans a next attempt.
+    plans: bool,
 }
 
 /// The wait between tries of one write, and whether an earlier one may have taken effect.
@@ -109,7 +125,7 @@ impl Writer {
         }
         let fates = self.commit(&slices).await;
         for (((rows, done), slice), fate) in waiting.into_iter().zip(slices).zip(fates) {
-            let kind = DoneKind::Slice { epoch: slice.epoch, fate };
+            let kind = DoneKind::Slice { epoch: slice.epoch, to: slice.to, fate };
             let _ = done.send(Done { rows, kind });
         }
     }
@@ -184,33 +200,39 @@ impl Writer {
                 runs.append(&mut more);
             }
         }
-        let mut new = Vec::with_capacity(runs.len());
+        let mut insertions = Vec::with_capacity(runs.len());
         for chunk in runs.chunks(TRANSACTION_ROWS) {
-            new.extend(self.insert(chunk).await);
+            insertions.extend(self.insert(chunk).await);
         }
-        let mut inserted = runs.into_iter().zip(new);
+        let mut inserted = runs.into_iter().zip(insertions);
         for (rows, count, done) in waiting {
-            let news = inserted.by_ref().take(count).filter_map(|(run, new)| new.then_some(run)).collect();
-            let _ = done.send(Done { rows, kind: DoneKind::Inserted(news) });
+            let (mut news, mut refused) = (Vec::new(), false);
+            for (run, insertion) in inserted.by_ref().take(count) {
+                refused |= insertion == Insertion::Fenced;
+                if insertion == Insertion::New {
+                    news.push(run);
+                }
+            }
+            let _ = done.send(Done { rows, kind: DoneKind::Inserted { runs: news, refused } });
         }
     }
 
-    async fn insert(&self, runs: &[Run]) -> Vec<bool> {
+    async fn insert(&self, runs: &[Run]) -> Vec<Insertion> {
         let mut tries = Tries::new();
         loop {
             let since = Instant::now();
             match self.store.insert_runs(runs).await {
-                Ok(mut new) => {
+                Ok(mut insertions) => {
                     self.succeeded(&tries, "insert_runs", since, runs.len());
                     if tries.doubtful {
-                        self.read_back_inserts(runs, &mut new).await;
+                        self.read_back_inserts(runs, &mut insertions).await;
                     }
-                    return new;
+                    return insertions;
                 }
                 Err(error) => {
                     if !self.may_pass(&mut tries, "insert_runs", &error).await {
                         tracing::error!(runs = runs.len(), error = %crate::chain(&error), "the store refuses runs");
-                        return vec![false; runs.len()];
+                        return vec![Insertion::Fenced; runs.len()];
                     }
                 }
             }
@@ -219,12 +241,14 @@ impl Writer {
 
     /// A run that an earlier try inserted reads as old now: one that nothing has happened to yet counts as new, and the engine passes over
     /// runs that it has.
-    async fn read_back_inserts(&self, runs: &[Run], new: &mut [bool]) {
-        for (run, new) in runs.iter().zip(new) {
-            if !*new && let Some(row) = self.run(run.key).await {
-                *new = row.state == RunState::Planned
-                    && row.attempt == run.attempt
-                    && row.plan_no == run.plan_no;
+    async fn read_back_inserts(&self, runs: &[Run], insertions: &mut [Insertion]) {
+        for (run, insertion) in runs.iter().zip(insertions) {
+            if let (Insertion::Existing(_), Some(row)) = (&*insertion, self.run(run.key).await)
+                && row.state == RunState::Planned
+                && row.attempt == run.attempt
+                && row.plan_no == run.plan_no
+            {
+                *insertion = Insertion::New;
             }
         }
     }
@@ -242,13 +266,19 @@ impl Writer {
         for ((done, triggered), answer) in waiting.into_iter().zip(runs).zip(answers) {
             let TriggeredRun { run, idempotency_key } = triggered;
             let job = run.key.job;
-            let outcome = answer.map(|(key, new)| (key, new.then(|| Box::new(run))));
-            let _ = done.send(Done { rows: 1, kind: DoneKind::Triggered { job, idempotency_key, outcome } });
+            let fenced = answer == Some(Insertion::Fenced);
+            let outcome = match answer {
+                Some(Insertion::New) => Some((run.key, Some(Box::new(run)))),
+                Some(Insertion::Existing(key)) => Some((key, None)),
+                Some(Insertion::Fenced) | None => None,
+            };
+            let kind = DoneKind::Triggered { job, idempotency_key, outcome, fenced };
+            let _ = done.send(Done { rows: 1, kind });
         }
     }
 
     /// None for a request that the store refuses for good.
-    async fn insert_triggered(&self, runs: &[TriggeredRun]) -> Vec<Option<(RunKey, bool)>> {
+    async fn insert_triggered(&self, runs: &[TriggeredRun]) -> Vec<Option<Insertion>> {
         let mut tries = Tries::new();
         loop {
             let since = Instant::now();
@@ -256,8 +286,11 @@ impl Writer {
                 Ok(answers) => {
                     self.succeeded(&tries, "insert_triggered", since, runs.len());
                     // As for inserts: a key of ours that exists after a doubtful try was made by it.
-                    let ours = |(run, (key, new)): (&TriggeredRun, (RunKey, bool))| {
-                        Some((key, new || (tries.doubtful && key == run.run.key)))
+                    let ours = |(run, insertion): (&TriggeredRun, Insertion)| match insertion {
+                        Insertion::Existing(key) if tries.doubtful && key == run.run.key => {
+                            Some(Insertion::New)
+                        }
+                        other => Some(other),
                     };
                     return runs.iter().zip(answers).map(ours).collect();
                 }
@@ -279,55 +312,84 @@ impl Writer {
 
     async fn advances(&self, work: Vec<Work>) {
         let mut steps: Vec<Advance> = Vec::new();
-        // Where the next attempts are among the steps.
-        let mut planned: Vec<(usize, usize)> = Vec::new();
         let ended = ended_in(&work);
         let mut waiting = Vec::with_capacity(work.len());
-        let mut acks: HashMap<Incarnation, Vec<u64>> = HashMap::new();
-        for (index, Work { operation, done, .. }) in work.into_iter().enumerate() {
+        for Work { shard, operation, done } in work {
             let rows = operation.rows();
-            let more_acks = match operation {
-                Operation::Advance { steps: more, acks } => {
+            let first = steps.len();
+            let waits = match operation {
+                Operation::Advance { steps: more, acks, epoch } => {
                     // A start whose end is in the same batch tells the store nothing that the end does not.
                     let needed = |step: &Advance| {
                         !matches!(step.step, Step::Started { .. })
                             || !ended.contains(&(step.key, step.attempt))
                     };
                     steps.extend(more.into_iter().filter(needed));
-                    acks
+                    Waits { rows, done, shard, epoch, acks, steps: first..steps.len(), plans: false }
                 }
                 Operation::NextAttempt { advance, acks } => {
-                    planned.push((index, steps.len()));
                     steps.push(*advance);
-                    acks
+                    Waits { rows, done, shard, epoch: None, acks, steps: first..steps.len(), plans: true }
                 }
-                _ => Vec::new(),
+                _ => continue,
             };
-            for (worker, seq) in more_acks {
-                acks.entry(worker).or_default().push(seq);
-            }
-            waiting.push((rows, done));
+            waiting.push(waits);
         }
         let mut applied = Vec::with_capacity(steps.len());
         for chunk in steps.chunks(TRANSACTION_ROWS) {
             applied.extend(self.advance(chunk).await);
         }
+        let owned = self.epochs_now(&waiting).await;
+        let mut acks: HashMap<Incarnation, Vec<u64>> = HashMap::new();
+        for waits in waiting {
+            let outcomes = || steps[waits.steps.clone()].iter().zip(&applied[waits.steps.clone()]);
+            let (heard, kind) = if waits.plans {
+                let advance = &steps[waits.steps.start];
+                let applied = applied[waits.steps.start];
+                let (key, attempt) = (advance.key, advance.attempt.next());
+                // What was not planned is not durable: the worker says it again, to whoever owns the shard now.
+                (applied, DoneKind::NextAttempt { key, attempt, applied })
+            } else {
+                let owner =
+                    waits.acks.is_empty() || owned.get(&waits.shard).copied().flatten() == waits.epoch;
+                let decided = outcomes().all(|(step, applied)| *applied || step.fence.is_none());
+                (owner, DoneKind::Advanced { refused: !owner || !decided })
+            };
+            if heard {
+                for (worker, seq) in waits.acks {
+                    acks.entry(worker).or_default().push(seq);
+                }
+            }
+            let _ = waits.done.send(Done { rows: waits.rows, kind });
+        }
         for (worker, seqs) in acks {
             let ack = Message::ReportAck(ReportAck { seqs });
             self.switchboard.send(worker, ServerMessage { message: Some(ack) });
         }
-        let mut planned = planned.into_iter().peekable();
-        for (index, (rows, done)) in waiting.into_iter().enumerate() {
-            let kind = match planned.next_if(|(work, _)| *work == index) {
-                Some((_, step)) => {
-                    let advance = &steps[step];
-                    let (key, attempt) = (advance.key, advance.attempt.next());
-                    DoneKind::NextAttempt { key, attempt, applied: applied[step] }
+    }
+
+    /// The epochs of the shards whose reports are to be acknowledged, as they stand after the commit: a successor that claims later reads
+    /// what was written, one that claimed before has to hear it from the worker.
+    async fn epochs_now(&self, waiting: &[Waits]) -> HashMap<ShardId, Option<Epoch>> {
+        let mut epochs = HashMap::new();
+        for waits in waiting.iter().filter(|waits| !waits.acks.is_empty() && !waits.plans) {
+            if epochs.contains_key(&waits.shard) {
+                continue;
+            }
+            let mut tries = Tries::new();
+            let epoch = loop {
+                match self.store.shard(waits.shard).await {
+                    Ok(row) => break row.map(|row| row.epoch),
+                    Err(error) => {
+                        if !self.may_pass(&mut tries, "shard", &error).await {
+                            break None;
+                        }
+                    }
                 }
-                None => DoneKind::Advanced,
             };
-            let _ = done.send(Done { rows, kind });
+            epochs.insert(waits.shard, epoch);
         }
+        epochs
     }
 
     async fn advance(&self, steps: &[Advance]) -> Vec<bool> {
@@ -446,7 +508,7 @@ impl Writer {
 
 fn committed(slice: &Slice) -> SliceFate {
     let skipped = slice.runs.iter().filter(|run| run.state == RunState::Skipped).count() as u64;
-    SliceFate::Committed { to: slice.to, skipped }
+    SliceFate::Committed { skipped }
 }
 
 /// Attempts that end in this batch, with their start told by the end.

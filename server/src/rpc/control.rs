@@ -205,7 +205,10 @@ impl Control for ControlService {
         let handle = self.owned(shard).await?;
         let (reply, answer) = oneshot::channel();
         let jobs_version = JobsVersion::new(request.jobs_version);
-        handle.request(ShardRequest::JobsChanged { jobs_version, touched: touched.clone(), reply }).await;
+        let job = JobId::new(request.job);
+        handle
+            .request(ShardRequest::JobsChanged { jobs_version, job, touched: touched.clone(), reply })
+            .await;
         // What could not be asked in time may still start: saying so is the safe side.
         let may_start = match tokio::time::timeout(EDIT_PATIENCE, answer).await {
             Ok(Ok(may_start)) => may_start,

@@ -14,9 +14,6 @@ use crate::rpc::convert::{self, run_ref};
 /// How often the shard is read again for jobs that nobody knows: requests for wrong jobs must not keep the store busy.
 const LOOK_FOR_JOB_EVERY: Duration = Duration::from_secs(1);
 
-/// How soon a slice that the store refused is tried again with what stands there by then.
-const AFTER_FENCE: Duration = Duration::from_millis(5);
-
 impl ShardLoop {
     /// Carries out what the engine has decided, in order.
     pub(super) fn carry_out(&mut self) {
@@ -35,7 +32,7 @@ impl ShardLoop {
             );
             if stored && !steps.is_empty() {
                 let (steps, acks) = (std::mem::take(&mut steps), std::mem::take(&mut acks));
-                self.store(Operation::Advance { steps, acks });
+                self.store(Operation::Advance { steps, acks, epoch: self.epoch });
             }
             match effect {
                 Effect::Advance { steps: more, acks: more_acks } => {
@@ -46,7 +43,7 @@ impl ShardLoop {
             }
         }
         if !steps.is_empty() {
-            self.store(Operation::Advance { steps, acks });
+            self.store(Operation::Advance { steps, acks, epoch: self.epoch });
         }
         self.outbox.send(&self.shell.switchboard);
         if !self.tally.is_empty() {
@@ -57,7 +54,9 @@ impl ShardLoop {
 
     fn carry_out_one(&mut self, effect: Effect) {
         match effect {
-            Effect::Advance { steps, acks } => self.store(Operation::Advance { steps, acks }),
+            Effect::Advance { steps, acks } => {
+                self.store(Operation::Advance { steps, acks, epoch: self.epoch })
+            }
             Effect::CommitSlice(slice) => self.store(Operation::Slice(slice)),
             Effect::InsertRuns(runs) => self.store(Operation::Insert(runs)),
             Effect::InsertTriggered(triggered) => {
@@ -192,37 +191,47 @@ impl ShardLoop {
         self.in_flight.steps -= done.rows;
         self.shell.metrics.uncommitted_steps.dec_by(done.rows as i64);
         match done.kind {
-            DoneKind::Advanced => {}
-            DoneKind::Slice { epoch, fate } => match fate {
-                SliceFate::Committed { to, skipped } => {
+            DoneKind::Advanced { refused } => {
+                if refused {
+                    self.tell(Input::Refused);
+                }
+            }
+            DoneKind::Slice { epoch, to, fate } => match fate {
+                SliceFate::Committed { skipped } => {
                     if skipped > 0 {
                         self.shell.metrics.fires("skipped", skipped);
                     }
-                    self.tell(Input::SliceCommitted { to });
+                    self.tell(Input::SliceCommitted { epoch, to });
                 }
                 SliceFate::Lost if self.epoch == Some(epoch) => {
                     self.step_down("another server has claimed it")
                 }
-                SliceFate::Changed if self.epoch == Some(epoch) => self.want_reload(AFTER_FENCE),
+                SliceFate::Changed => self.tell(Input::SliceRefused { epoch, to }),
                 // About an earlier ownership: nothing hangs on it any longer.
-                SliceFate::Lost | SliceFate::Changed => {}
+                SliceFate::Lost => {}
             },
-            DoneKind::Inserted(runs) => {
+            DoneKind::Inserted { runs, refused } => {
                 if !runs.is_empty() {
                     self.tell(Input::Inserted(runs));
                 }
+                if refused {
+                    self.tell(Input::Refused);
+                }
             }
-            DoneKind::Triggered { job, idempotency_key, outcome } => {
+            DoneKind::Triggered { job, idempotency_key, outcome, fenced } => {
                 let replies = self.triggers.remove(&(job, idempotency_key)).map(|pending| pending.replies);
                 for (index, reply) in replies.unwrap_or_default().into_iter().enumerate() {
                     let told = outcome.as_ref().map(|(key, created)| (*key, created.is_some() && index == 0));
-                    answer(reply, told.ok_or(Refused::NotStored));
+                    answer(reply, told.ok_or(if fenced { Refused::NotOwner } else { Refused::NotStored }));
                 }
                 if let Some((_, Some(run))) = outcome {
                     if let Some(trace) = run.trace {
                         self.traces.insert(run.key, trace);
                     }
                     self.tell(Input::Inserted(vec![*run]));
+                }
+                if fenced {
+                    self.tell(Input::Refused);
                 }
             }
             DoneKind::Moved(moves) => self.tell(Input::Moved(moves)),

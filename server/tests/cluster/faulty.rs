@@ -13,7 +13,7 @@ use carillon_core::time::Timestamp;
 use carillon_store::accounts::{AuditEntry, AuditFilter, Grant, Session, Token, User};
 use carillon_store::catalog::{EditOutcome, Group, JobEdit, JobFilter};
 use carillon_store::logs::LogChunk;
-use carillon_store::runs::{Advance, Move, RunFilter, Slice, SliceOutcome, TriggeredRun};
+use carillon_store::runs::{Advance, Insertion, Move, RunFilter, Slice, SliceOutcome, TriggeredRun};
 use carillon_store::shards::ShardRow;
 use carillon_store::subtasks::{MapCheckpoint, SubtaskBatch, SubtaskFailure};
 use carillon_store::{
@@ -120,8 +120,8 @@ behind_faults! {
 behind_faults! {
     RunStore {
         fn commit_slices(slices: &[Slice]) -> Vec<SliceOutcome>;
-        fn insert_runs(runs: &[Run]) -> Vec<bool>;
-        fn insert_triggered(runs: &[TriggeredRun]) -> Vec<(RunKey, bool)>;
+        fn insert_runs(runs: &[Run]) -> Vec<Insertion>;
+        fn insert_triggered(runs: &[TriggeredRun]) -> Vec<Insertion>;
         fn advance(steps: &[Advance]) -> Vec<bool>;
         fn move_runs(moves: &[Move]) -> Vec<bool>;
         fn open_runs(shard: ShardId, limit: usize) -> Vec<Run>;

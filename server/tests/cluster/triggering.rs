@@ -167,8 +167,12 @@ async fn a_run_can_be_cancelled_and_a_dead_letter_tried_again() {
         result: None,
     };
     let cancel = CancelRunRequest { run: lost.run, shard: retry.shard.clone(), by: "ann".into() };
-    let advance =
-        carillon_core::change::Advance { key, attempt: carillon_core::ids::AttemptNo::FIRST, step: dead };
+    let advance = carillon_core::change::Advance {
+        key,
+        attempt: carillon_core::ids::AttemptNo::FIRST,
+        step: dead,
+        fence: None,
+    };
     assert_eq!(cluster.store.advance(&[advance]).await.unwrap(), [true]);
     // The engine still has it open; a cancel ends that without touching the final row.
     let _ = control.cancel_run(cancel).await.unwrap();

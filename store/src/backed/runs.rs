@@ -9,7 +9,7 @@ use carillon_core::time::Timestamp;
 
 use crate::StoreError;
 use crate::database::Backend;
-use crate::runs::{Advance, Move, RunFilter, RunStore, Slice, SliceOutcome, TriggeredRun};
+use crate::runs::{Advance, Insertion, Move, RunFilter, RunStore, Slice, SliceOutcome, TriggeredRun};
 use crate::sql::{advance, history, plan};
 
 #[async_trait]
@@ -19,12 +19,12 @@ impl<B: Backend> RunStore for B {
         self.write("commit the slices", move |db| Box::pin(plan::commit_slices(db, slices.clone()))).await
     }
 
-    async fn insert_runs(&self, runs: &[Run]) -> Result<Vec<bool>, StoreError> {
+    async fn insert_runs(&self, runs: &[Run]) -> Result<Vec<Insertion>, StoreError> {
         let runs: Arc<[Run]> = runs.into();
         self.write("insert the runs", move |db| Box::pin(plan::insert_runs(db, runs.clone()))).await
     }
 
-    async fn insert_triggered(&self, runs: &[TriggeredRun]) -> Result<Vec<(RunKey, bool)>, StoreError> {
+    async fn insert_triggered(&self, runs: &[TriggeredRun]) -> Result<Vec<Insertion>, StoreError> {
         let runs: Arc<[TriggeredRun]> = runs.into();
         self.write("insert the triggered runs", move |db| Box::pin(plan::insert_triggered(db, runs.clone())))
             .await

@@ -39,8 +39,8 @@ pub async fn a_created_job_and_its_fires_are_one_commit(store: SharedStore) {
     assert_eq!(fixture.row().await, after);
 }
 
-/// Rows later than the edit: one that no longer fires is cancelled, one that still fires is re-planned, one that fires anew is inserted;
-/// rows due before it and triggered ones stay.
+/// Rows later than the edit: one that no longer fires is cancelled, one that still fires is re-planned, one that fires anew is inserted.
+/// Rows due before it stay, under a new plan that withdraws the old one.
 pub async fn an_edit_cancels_replans_and_inserts(store: SharedStore) {
     let fixture = Fixture::new(store.clone()).await;
     let job = fixture.job("job").await;
@@ -66,10 +66,17 @@ pub async fn an_edit_cancels_replans_and_inserts(store: SharedStore) {
     let edit = fixture.edit(replace(&fixture, job.id, 1, "renamed"), fixture.at(2), fires).await;
     let touched = expect_edited(store.edit_job(&edit).await);
     let seen: Vec<_> = touched.iter().map(|one| (one.key, one.due_at, one.replanned)).collect();
-    assert_eq!(seen, [(planned[2].key, fixture.at(3), false), (planned[3].key, fixture.at(4), true)]);
+    let expected = [(1, true), (2, true), (3, false), (4, true)];
+    let expected = expected.map(|(second, stays)| (RunKey::scheduled(job.id, fixture.at(second)), fixture.at(second), stays));
+    assert_eq!(seen, expected);
     assert!(touched.iter().all(|one| one.worker == planned[2].worker));
 
-    for unchanged in [&planned[0], &planned[1], &beside, &triggered, &anew] {
+    for due_before in &planned[..2] {
+        let mut replanned = due_before.clone();
+        (replanned.job_version, replanned.plan_no) = (JobVersion::new(2), PlanNo::new(2));
+        assert_eq!(fixture.read(due_before.key).await, replanned, "it was due before, so it stays, under a new plan");
+    }
+    for unchanged in [&beside, &triggered, &anew] {
         assert_eq!(fixture.read(unchanged.key).await, *unchanged);
     }
     let cancelled = fixture.read(planned[2].key).await;
@@ -230,7 +237,7 @@ pub async fn a_deleted_job_leaves_its_history(store: SharedStore) {
     fixture.plan(job.id, 1..=3).await;
     let change = JobChange::Delete { job: job.id, seen: job.version, by: "ada".to_owned() };
     let edit = fixture.edit(change, fixture.at(1), Vec::new()).await;
-    assert_eq!(expect_edited(store.edit_job(&edit).await).len(), 2);
+    assert_eq!(expect_edited(store.edit_job(&edit).await).len(), 3);
     assert_eq!(store.job(job.id).await.unwrap(), None);
     assert_eq!(store.job_by_name(fixture.group, "job").await.unwrap(), None);
     assert_eq!(store.load_shard(fixture.shard).await.unwrap().unwrap().1, []);
@@ -241,8 +248,8 @@ pub async fn a_deleted_job_leaves_its_history(store: SharedStore) {
     fixture.job("job").await;
 }
 
-/// A scheduled run that waits for its next attempt is planned later than the edit, though it fired before.
-pub async fn a_retry_in_backoff_is_cancelled_too(store: SharedStore) {
+/// A run that fired before the edit and waits for its next attempt gets it, under the new version.
+pub async fn a_retry_in_backoff_goes_on_under_the_new_version(store: SharedStore) {
     let fixture = Fixture::new(store.clone()).await;
     let job = fixture.job("job").await;
     let run = fixture.insert(fixture.run(job.id, 1)).await;
@@ -251,7 +258,8 @@ pub async fn a_retry_in_backoff_is_cancelled_too(store: SharedStore) {
     let touched = expect_edited(store.edit_job(&edit).await);
     assert_eq!(touched.iter().map(|one| one.key).collect::<Vec<_>>(), [run.key]);
     let after = fixture.read(run.key).await;
-    assert_eq!((after.state, after.attempt), (RunState::Cancelled, AttemptNo::new(2)));
+    assert_eq!((after.state, after.attempt), (RunState::Planned, AttemptNo::new(2)));
+    assert_eq!((after.job_version, after.plan_no), (JobVersion::new(2), PlanNo::new(3)));
 }
 
 /// A planner and an editor on the same shard: at the end every second has one row, and those after the last edit are its version's.

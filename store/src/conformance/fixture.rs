@@ -9,7 +9,7 @@ use carillon_core::time::{Span, Timestamp};
 use serde_json::json;
 
 use crate::catalog::{EditOutcome, Group, JobChange, JobEdit};
-use crate::runs::{Advance, Slice, SliceOutcome, Step};
+use crate::runs::{Advance, Insertion, Slice, SliceOutcome, Step};
 use crate::shards::ShardRow;
 use crate::{SharedStore, StoreError};
 
@@ -133,7 +133,7 @@ impl Fixture {
 
     /// Inserts one run and returns it.
     pub(super) async fn insert(&self, run: Run) -> Run {
-        assert_eq!(self.store.insert_runs(std::slice::from_ref(&run)).await.unwrap(), [true]);
+        assert_eq!(self.store.insert_runs(std::slice::from_ref(&run)).await.unwrap(), [Insertion::New]);
         run
     }
 
@@ -142,7 +142,7 @@ impl Fixture {
     }
 
     pub(super) async fn advance(&self, key: RunKey, attempt: u32, step: Step) -> bool {
-        let step = Advance { key, attempt: AttemptNo::new(attempt), step };
+        let step = Advance { key, attempt: AttemptNo::new(attempt), step, fence: None };
         self.store.advance(&[step]).await.unwrap()[0]
     }
 }

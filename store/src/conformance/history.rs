@@ -10,7 +10,7 @@ use carillon_core::time::{Span, Timestamp};
 use super::fixture::{Fixture, ended, retry, started};
 use crate::SharedStore;
 use crate::logs::LogChunk;
-use crate::runs::RunFilter;
+use crate::runs::{Insertion, RunFilter};
 use crate::subtasks::{MapCheckpoint, SubtaskBatch, SubtaskPayload};
 
 /// Planned and running, of this shard, in the order they fired.
@@ -45,7 +45,7 @@ pub async fn pages_of_runs_join_without_gap_or_overlap(store: SharedStore) {
             runs.push(run);
         }
     }
-    assert!(store.insert_runs(&runs).await.unwrap().iter().all(|new| *new));
+    assert!(store.insert_runs(&runs).await.unwrap().iter().all(|made| *made == Insertion::New));
     runs.sort_by_key(|run| std::cmp::Reverse(run.key));
     let of_job = runs[0].key.job;
     for filter in [

@@ -1,12 +1,12 @@
 //! Steps in the lives of runs: invariants I3, I5 and I6.
 
 use carillon_core::ids::{AttemptNo, RunKey};
-use carillon_core::run::{MAX_RESULT_BYTES, Reason, ReasonCode, RunState};
+use carillon_core::run::{MAX_RESULT_BYTES, Reason, ReasonCode, Run, RunState};
 use carillon_core::time::Span;
 use serde_json::json;
 
-use super::fixture::{Fixture, ended, ended_because, patiently, record, retry, started, worker};
-use crate::runs::{Advance, Move, Step};
+use super::fixture::{Fixture, ended, ended_because, patiently, record, retry, server, started, worker};
+use crate::runs::{Advance, Insertion, Move, Step};
 use crate::{SharedStore, StoreError};
 
 /// Every pair of states, with and without a lost worker, against the table in the core.
@@ -70,7 +70,7 @@ pub async fn the_steps_of_one_run_apply_in_order(store: SharedStore) {
     let job = fixture.job("job").await;
     let run = fixture.insert(fixture.run(job.id, 1)).await;
     let other = fixture.insert(fixture.run(job.id, 2)).await;
-    let step = |key: RunKey, step: Step| Advance { key, attempt: AttemptNo::FIRST, step };
+    let step = |key: RunKey, step: Step| Advance { key, attempt: AttemptNo::FIRST, step, fence: None };
     let result = Step::Final {
         state: RunState::Succeeded,
         started_at: Some(fixture.at(3)),
@@ -210,7 +210,8 @@ pub async fn unknown_runs_are_not_invented(store: SharedStore) {
     assert!(!fixture.advance(run.key, 1, started(fixture.at(1))).await);
     assert!(!fixture.advance(run.key, 1, ended(RunState::Succeeded, fixture.at(1))).await);
     assert!(!fixture.advance(run.key, 1, retry(&run, fixture.at(1))).await);
-    let step = Move { key: run.key, attempt: run.attempt, seen: run.plan_no, to: worker(2) };
+    let step =
+        Move { key: run.key, attempt: run.attempt, seen: run.plan_no, to: worker(2), fence: run.fence() };
     assert_eq!(fixture.store.move_runs(&[step]).await.unwrap(), [false]);
     assert_eq!(fixture.store.run(run.key).await.unwrap(), None);
     assert_eq!(fixture.store.attempts(run.key).await.unwrap(), []);
@@ -229,6 +230,7 @@ pub async fn racing_ends_leave_one(store: SharedStore) {
                 key: run.key,
                 attempt: AttemptNo::FIRST,
                 step: ended(state, run.due_at + Span::from_secs(1)),
+                fence: None,
             })
             .collect();
         if backwards {
@@ -262,6 +264,7 @@ pub async fn a_move_needs_the_plan_number_that_was_read(store: SharedStore) {
         attempt: AttemptNo::new(attempt),
         seen: carillon_core::ids::PlanNo::new(seen),
         to: worker(number),
+        fence: run.fence(),
     };
     let moves = [to(7, 0, 1), to(7, 2, 1), to(7, 1, 2), to(8, 1, 1), to(9, 1, 1), to(9, 2, 1)];
     let moved = fixture.store.move_runs(&moves).await.unwrap();
@@ -277,13 +280,59 @@ pub async fn a_move_needs_the_plan_number_that_was_read(store: SharedStore) {
     let run = fixture.insert(fixture.run(job.id, 2)).await;
     let race = |number: u64| {
         let store = fixture.store.clone();
-        let step = Move { key: run.key, attempt: run.attempt, seen: run.plan_no, to: worker(number) };
+        let step = Move {
+            key: run.key,
+            attempt: run.attempt,
+            seen: run.plan_no,
+            to: worker(number),
+            fence: run.fence(),
+        };
         tokio::spawn(async move { patiently(|| store.move_runs(std::slice::from_ref(&step))).await[0] })
     };
     let (one, two) = (race(11), race(12));
     let (one, two) = (one.await.unwrap(), two.await.unwrap());
     assert!(one ^ two);
     assert_eq!(fixture.read(run.key).await.worker, Some(worker(if one { 11 } else { 12 })));
+}
+
+/// What an owner decides is worth nothing under an epoch that is over; what a worker reported is true whoever brings it.
+pub async fn a_replaced_owner_decides_nothing(store: SharedStore) {
+    let fixture = Fixture::new(store.clone()).await;
+    let job = fixture.job("job").await;
+    let (run, other) = (fixture.run(job.id, 1), fixture.run(job.id, 2));
+    let (run, other) = (fixture.insert(run).await, fixture.insert(other).await);
+    let epoch = store.claim(fixture.shard, run.epoch, &server("server-2")).await.unwrap().unwrap();
+
+    let decided = |run: &Run, fence| Advance {
+        key: run.key,
+        attempt: AttemptNo::FIRST,
+        step: ended(RunState::Skipped, fixture.at(2)),
+        fence,
+    };
+    let fact = |run: &Run| Advance { step: started(fixture.at(2)), ..decided(run, None) };
+    let steps = [decided(&run, Some(run.fence())), fact(&other)];
+    assert_eq!(store.advance(&steps).await.unwrap(), [false, true]);
+    assert_eq!(fixture.read(run.key).await, run);
+    let stale =
+        Move { key: run.key, attempt: run.attempt, seen: run.plan_no, to: worker(5), fence: run.fence() };
+    let fresh = Move { fence: carillon_core::change::Fence { epoch, ..run.fence() }, ..stale };
+    assert_eq!(store.move_runs(&[stale, fresh]).await.unwrap(), [false, true]);
+
+    let late = fixture.run(job.id, 3);
+    assert_eq!(store.insert_runs(std::slice::from_ref(&late)).await.unwrap(), [Insertion::Fenced]);
+    assert_eq!(store.run(late.key).await.unwrap(), None);
+    let current = Run { epoch, ..late.clone() };
+    assert_eq!(
+        store.insert_runs(&[run.clone(), current]).await.unwrap(),
+        [Insertion::Existing(run.key), Insertion::New]
+    );
+    let asked = crate::runs::TriggeredRun {
+        run: Run { key: RunKey::triggered(job.id, fixture.at(4), "k"), ..late },
+        idempotency_key: "k".into(),
+    };
+    assert_eq!(store.insert_triggered(&[asked]).await.unwrap(), [Insertion::Fenced]);
+    let decided = decided(&run, Some(carillon_core::change::Fence { epoch, ..run.fence() }));
+    assert_eq!(store.advance(&[decided]).await.unwrap(), [true]);
 }
 
 /// A batch with a result that is too large is refused as a whole.
@@ -298,7 +347,7 @@ pub async fn a_result_beyond_the_limit_is_refused(store: SharedStore) {
         reason: None,
         result: Some(json!("x".repeat(bytes - 2))),
     };
-    let step = |step| Advance { key: run.key, attempt: AttemptNo::FIRST, step };
+    let step = |step| Advance { key: run.key, attempt: AttemptNo::FIRST, step, fence: None };
     let steps = [step(started(fixture.at(1))), step(with_result(MAX_RESULT_BYTES + 1))];
     let refused = fixture.store.advance(&steps).await.unwrap_err();
     assert!(matches!(refused, StoreError::LimitExceeded { .. }), "{refused}");

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::fixture::{Fixture, patiently};
 use crate::SharedStore;
-use crate::runs::{RunFilter, SliceOutcome};
+use crate::runs::{Insertion, RunFilter, SliceOutcome};
 
 /// A slice moves the watermark and brings its rows, or neither.
 pub async fn a_slice_commits_watermark_and_rows_together(store: SharedStore) {
@@ -142,7 +142,10 @@ pub async fn due_now_rows_say_whether_they_are_new(store: SharedStore) {
     other.worker = Some(Incarnation::new(9));
     let new = fixture.run(job.id, 2);
     let asked = [other, new.clone(), new.clone()];
-    assert_eq!(fixture.store.insert_runs(&asked).await.unwrap(), [false, true, false]);
+    assert_eq!(
+        fixture.store.insert_runs(&asked).await.unwrap(),
+        [Insertion::Existing(first.key), Insertion::New, Insertion::Existing(new.key)]
+    );
     assert_eq!(fixture.read(first.key).await, first);
 
     // However many insert it at once, one of them makes it.
@@ -153,10 +156,10 @@ pub async fn due_now_rows_say_whether_they_are_new(store: SharedStore) {
     });
     let mut made = 0;
     for insert in inserts.collect::<Vec<_>>() {
-        made += u32::from(insert.await.unwrap());
+        made += u32::from(insert.await.unwrap() == Insertion::New);
     }
     assert_eq!(made, 1);
-    assert_eq!(fixture.store.insert_runs(&[]).await.unwrap(), [false; 0]);
+    assert_eq!(fixture.store.insert_runs(&[]).await.unwrap(), [Insertion::New; 0]);
 }
 
 /// 64 KiB of params, every plane of Unicode, and texts that would be SQL if they were let.

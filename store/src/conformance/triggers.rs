@@ -4,7 +4,7 @@ use carillon_core::ids::RunKey;
 use carillon_core::run::{Run, TriggerKind};
 
 use super::fixture::{Fixture, patiently};
-use crate::runs::{RunFilter, TriggeredRun};
+use crate::runs::{Insertion, RunFilter, TriggeredRun};
 use crate::{SharedStore, StoreError};
 
 fn request(fixture: &Fixture, job: carillon_core::ids::JobId, second: u64, key: &str) -> TriggeredRun {
@@ -21,10 +21,13 @@ pub async fn one_key_makes_one_run(store: SharedStore) {
     let first = request(&fixture, job.id, 1, "order-7");
     let later = request(&fixture, job.id, 2, "order-7");
     let elsewhere = request(&fixture, other.id, 2, "order-7");
-    assert_eq!(store.insert_triggered(std::slice::from_ref(&first)).await.unwrap(), [(first.run.key, true)]);
-    assert_eq!(store.insert_triggered(std::slice::from_ref(&later)).await.unwrap(), [(first.run.key, false)]);
+    assert_eq!(store.insert_triggered(std::slice::from_ref(&first)).await.unwrap(), [Insertion::New]);
+    assert_eq!(
+        store.insert_triggered(std::slice::from_ref(&later)).await.unwrap(),
+        [Insertion::Existing(first.run.key)]
+    );
     let made = store.insert_triggered(std::slice::from_ref(&elsewhere)).await.unwrap();
-    assert_eq!(made, [(elsewhere.run.key, true)], "another job's key is another key");
+    assert_eq!(made, [Insertion::New], "another job's key is another key");
     assert_eq!(store.run(later.run.key).await.unwrap(), None);
     assert_eq!(fixture.read(first.run.key).await, first.run);
 }
@@ -45,8 +48,9 @@ pub async fn one_key_makes_one_run_however_many_ask_at_once(store: SharedStore) 
     for asked in asking {
         answers.push(asked.await.unwrap());
     }
-    assert_eq!(answers.iter().filter(|(_, new)| *new).count(), 1, "{answers:?}");
-    assert!(answers.iter().all(|(key, _)| *key == answers[0].0), "{answers:?}");
+    assert_eq!(answers.iter().filter(|made| **made == Insertion::New).count(), 1, "{answers:?}");
+    let others: Vec<_> = answers.iter().filter(|made| **made != Insertion::New).collect();
+    assert!(others.iter().all(|made| *made == others[0]), "{answers:?}");
     let filter = RunFilter { job: Some(job.id), ..RunFilter::default() };
     assert_eq!(store.count_runs(&filter, 100).await.unwrap(), 1);
 }
@@ -58,9 +62,9 @@ pub async fn keys_compare_by_every_byte(store: SharedStore) {
     let long = "\u{949f}".repeat(128);
     for (second, key) in (1..).zip(["a", "A", "a ", "\u{e1}", "'", long.as_str()]) {
         let one = request(&fixture, job.id, second, key);
-        assert_eq!(store.insert_triggered(std::slice::from_ref(&one)).await.unwrap(), [(one.run.key, true)]);
+        assert_eq!(store.insert_triggered(std::slice::from_ref(&one)).await.unwrap(), [Insertion::New]);
         let again = store.insert_triggered(std::slice::from_ref(&one)).await.unwrap();
-        assert_eq!(again, [(one.run.key, false)], "{key:?}");
+        assert_eq!(again, [Insertion::Existing(one.run.key)], "{key:?}");
     }
     let too_long = request(&fixture, job.id, 50, &"a".repeat(129));
     let refused = store.insert_triggered(&[too_long]).await.unwrap_err();
@@ -77,5 +81,8 @@ pub async fn a_batch_mixes_new_and_known_keys(store: SharedStore) {
     let twice = request(&fixture, job.id, 3, "new");
     let repeated = request(&fixture, job.id, 4, "known");
     let answers = store.insert_triggered(&[new.clone(), repeated, twice]).await.unwrap();
-    assert_eq!(answers, [(new.run.key, true), (known.run.key, false), (new.run.key, false)]);
+    assert_eq!(
+        answers,
+        [Insertion::New, Insertion::Existing(known.run.key), Insertion::Existing(new.run.key)]
+    );
 }

@@ -12,22 +12,37 @@ use carillon_core::time::Timestamp;
 use crate::StoreError;
 use crate::database::Database;
 use crate::runs::{Advance, Move, Step};
+use crate::sql::fences::Epochs;
 use crate::sql::run_rows::{
     ADVANCED, ATTEMPT, ATTEMPTS, LIFE, Life, REPLANNED, push_attempt, push_life, read_attempt, read_life,
 };
 use crate::value::{Value, json, values};
 
-/// Where the database can, first in one statement in the hope that every step is legal, as nearly all are; otherwise, and where one was
+/// Leaves out what was decided under an epoch that is over, and applies the rest. Where the database can, first in one statement in the hope that every step is legal, as nearly all are; otherwise, and where one was
 /// not, one after the other.
 pub(crate) async fn advance<D: Database>(db: &mut D, steps: Arc<[Advance]>) -> Result<Vec<bool>, StoreError> {
-    if D::ASSIGNS && blind::is_possible(&steps) {
+    let fences = steps.iter().filter_map(|step| step.fence);
+    let epochs = Epochs::lock(db, fences.map(|fence| fence.shard)).await?;
+    let admitted: Vec<bool> =
+        steps.iter().map(|step| step.fence.is_none_or(|fence| epochs.admit(fence))).collect();
+    if admitted.iter().all(|admitted| *admitted) {
+        return advance_admitted(db, &steps).await;
+    }
+    let others = steps.iter().zip(&admitted).filter(|(_, admitted)| **admitted);
+    let others: Vec<Advance> = others.map(|(step, _)| step.clone()).collect();
+    let mut outcomes = advance_admitted(db, &others).await?.into_iter();
+    Ok(admitted.into_iter().map(|admitted| admitted && outcomes.next().unwrap_or(false)).collect())
+}
+
+async fn advance_admitted<D: Database>(db: &mut D, steps: &[Advance]) -> Result<Vec<bool>, StoreError> {
+    if D::ASSIGNS && blind::is_possible(steps) {
         db.execute("SAVEPOINT blind", Vec::new()).await?;
-        if blind::advance_all(db, &steps).await? {
+        if blind::advance_all(db, steps).await? {
             return Ok(vec![true; steps.len()]);
         }
         db.execute("ROLLBACK TO SAVEPOINT blind", Vec::new()).await?;
     }
-    advance_each(db, &steps).await
+    advance_each(db, steps).await
 }
 
 /// Reads and locks the rows by primary key, applies the steps, writes back those that changed: two statements a thousand runs.
@@ -36,7 +51,7 @@ async fn advance_each<D: Database>(db: &mut D, steps: &[Advance]) -> Result<Vec<
     let mut changed_keys: BTreeSet<RunKey> = BTreeSet::new();
     let mut ended: BTreeMap<(RunKey, AttemptNo), Attempt> = BTreeMap::new();
     let mut outcomes = Vec::with_capacity(steps.len());
-    for Advance { key, attempt, step } in steps.iter() {
+    for Advance { key, attempt, step, .. } in steps {
         let Some(life) = lives.get_mut(key) else {
             outcomes.push(false);
             continue;
@@ -223,12 +238,14 @@ fn with_news(reason: &Reason, news: &str) -> Reason {
 
 /// Reads and locks by primary key, compares, writes back.
 pub(crate) async fn move_runs<D: Database>(db: &mut D, moves: Arc<[Move]>) -> Result<Vec<bool>, StoreError> {
+    let epochs = Epochs::lock(db, moves.iter().map(|one| one.fence.shard)).await?;
     let mut lives = lock_lives(db, moves.iter().map(|one| one.key)).await?;
     let mut moved: BTreeSet<RunKey> = BTreeSet::new();
     let mut outcomes = Vec::with_capacity(moves.len());
     for one in moves.iter() {
         let as_seen = |life: &&mut Life| {
-            life.state == RunState::Planned && life.attempt == one.attempt && life.plan_no == one.seen
+            let seen = life.attempt == one.attempt && life.plan_no == one.seen;
+            life.state == RunState::Planned && seen && epochs.admit(one.fence)
         };
         let Some(life) = lives.get_mut(&one.key).filter(as_seen) else {
             outcomes.push(false);

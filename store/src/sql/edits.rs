@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use carillon_core::ids::{JobId, JobsVersion, RunKey};
+use carillon_core::ids::{AttemptNo, JobId, JobsVersion, RunKey};
 use carillon_core::job::Job;
 use carillon_core::run::{ReasonCode, Run, RunState};
 use carillon_core::time::Timestamp;
@@ -213,7 +213,8 @@ async fn delete<D: Database>(db: &mut D, job: JobId, by: &str, at: Timestamp) ->
     Ok(())
 }
 
-/// Cancels or re-plans the planned scheduled rows due later than the edit, and inserts the new fires.
+/// Cancels or re-plans the planned scheduled rows that fire later than the edit, re-plans what fired before and has not started, and inserts
+/// the new fires. A new plan withdraws the old one from whoever still holds it.
 async fn change_plan<D: Database>(
     db: &mut D,
     job: JobId,
@@ -224,18 +225,28 @@ async fn change_plan<D: Database>(
     let mut touched = Vec::new();
     let (mut replanned, mut cancelled) = (Vec::new(), Vec::new());
     let mut kept: BTreeSet<RunKey> = BTreeSet::new();
+    let version = match &edit.change {
+        JobChange::Create(job) | JobChange::Replace { job, .. } => Some(job.version),
+        JobChange::Delete { .. } => None,
+    };
     for mut life in planned_rows(db, job, number, edit.at).await? {
         let fire = fires.get(&life.key);
+        let fired_before = life.key.fire_time <= edit.at;
         touched.push(TouchedRun {
             key: life.key,
             worker: life.worker,
             due_at: life.due_at,
-            replanned: fire.is_some(),
+            replanned: fire.is_some() || fired_before,
         });
         match fire {
             Some(fire) => {
                 kept.insert(life.key);
                 plan_again(&mut life, fire);
+                push_life(&mut replanned, life);
+            }
+            None if fired_before => {
+                life.job_version = version.unwrap_or(life.job_version);
+                life.plan_no = life.plan_no.next();
                 push_life(&mut replanned, life);
             }
             None => {
@@ -275,7 +286,7 @@ fn plan_again(life: &mut Life, fire: &Run) {
     life.job_version = fire.job_version;
     life.plan_no = life.plan_no.next();
     // A retry keeps the end of its backoff.
-    if life.attempt == carillon_core::ids::AttemptNo::FIRST {
+    if life.attempt == AttemptNo::FIRST {
         life.due_at = fire.due_at;
         life.start_by = fire.start_by;
     }
@@ -316,18 +327,18 @@ async fn planned_rows<D: Database>(
 ) -> Result<Vec<Life>, StoreError> {
     let table = D::indexed("run", "run_of_job");
     let later = format!(
-        "{} WHERE job = ? AND fire_time > ? AND ordinal = 0 AND state = ? AND due_at > ? {}",
+        "{} WHERE job = ? AND fire_time > ? AND ordinal = 0 AND state = ? {}",
         LIFE.replace("FROM run", &format!("FROM {table}")),
         D::FOR_UPDATE
     );
     let table = D::indexed("run", "run_in_state");
     let earlier = format!(
-        "{} WHERE state = ? AND shard = ? AND fire_time <= ? AND job = ? AND ordinal = 0 AND due_at > ? {}",
+        "{} WHERE state = ? AND shard = ? AND fire_time <= ? AND job = ? {}",
         LIFE.replace("FROM run", &format!("FROM {table}")),
         D::FOR_UPDATE
     );
-    let mut rows = db.query(&later, values![job, at, RunState::Planned, at]).await?;
-    rows.extend(db.query(&earlier, values![RunState::Planned, number, at, job, at]).await?);
+    let mut rows = db.query(&later, values![job, at, RunState::Planned]).await?;
+    rows.extend(db.query(&earlier, values![RunState::Planned, number, at, job]).await?);
     let mut lives: Vec<Life> = rows.into_iter().map(read_life).collect::<Result<_, _>>()?;
     lives.sort_by_key(|life| life.key);
     Ok(lives)

@@ -10,7 +10,8 @@ use carillon_core::time::Timestamp;
 
 use crate::StoreError;
 use crate::database::{Database, Existing, Insert, existing_number_of, number_of, placeholders};
-use crate::runs::{Slice, SliceOutcome, TriggeredRun};
+use crate::runs::{Insertion, Slice, SliceOutcome, TriggeredRun};
+use crate::sql::fences::Epochs;
 use crate::sql::run_rows::{self, push_run, read_key};
 use crate::value::{Value, values};
 
@@ -101,31 +102,43 @@ async fn move_watermarks<D: Database>(
 }
 
 /// By primary key of `run`: first which exist, then the others.
-pub(crate) async fn insert_runs<D: Database>(db: &mut D, runs: Arc<[Run]>) -> Result<Vec<bool>, StoreError> {
+pub(crate) async fn insert_runs<D: Database>(
+    db: &mut D,
+    runs: Arc<[Run]>,
+) -> Result<Vec<Insertion>, StoreError> {
+    let epochs = Epochs::lock(db, runs.iter().map(|run| run.shard)).await?;
     let runs: Vec<&Run> = runs.iter().collect();
-    insert_new(db, &runs).await
+    insert_new(db, &epochs, &runs).await
 }
 
-async fn insert_new<D: Database>(db: &mut D, runs: &[&Run]) -> Result<Vec<bool>, StoreError> {
+async fn insert_new<D: Database>(
+    db: &mut D,
+    epochs: &Epochs,
+    runs: &[&Run],
+) -> Result<Vec<Insertion>, StoreError> {
     let keys: Vec<RunKey> = runs.iter().map(|run| run.key).collect();
     let mut seen: HashSet<RunKey> = HashSet::with_capacity(keys.len());
     for mut row in db.query_runs("SELECT fire_time, job, ordinal FROM run", &keys, false).await? {
         seen.insert(read_key(&mut row)?);
     }
-    let mut new = Vec::with_capacity(runs.len());
+    let mut insertions = Vec::with_capacity(runs.len());
     let mut rows = Vec::new();
     let mut wanted = 0;
     for run in runs {
-        let is_new = seen.insert(run.key);
-        if is_new {
+        insertions.push(if seen.contains(&run.key) {
+            Insertion::Existing(run.key)
+        } else if !epochs.admit(run.fence()) {
+            Insertion::Fenced
+        } else {
+            seen.insert(run.key);
             let number = existing_number_of(db, run.shard).await?;
             push_run(&mut rows, run, number);
             wanted += 1;
-        }
-        new.push(is_new);
+            Insertion::New
+        });
     }
     let inserted = run_rows::insert_runs(db, rows).await?;
-    if inserted == wanted { Ok(new) } else { Err(raced(db)) }
+    if inserted == wanted { Ok(insertions) } else { Err(raced(db)) }
 }
 
 /// Somebody inserted one of our keys between our look and our insert; another try will see it.
@@ -146,7 +159,7 @@ const NEW_REQUESTS: Insert = Insert {
 pub(crate) async fn insert_triggered<D: Database>(
     db: &mut D,
     triggered: Arc<[TriggeredRun]>,
-) -> Result<Vec<(RunKey, bool)>, StoreError> {
+) -> Result<Vec<Insertion>, StoreError> {
     if let Some(long) = triggered.iter().find(|one| one.idempotency_key.chars().count() > MAX_KEY_CHARACTERS)
     {
         debug_assert!(!long.idempotency_key.is_empty());
@@ -155,6 +168,7 @@ pub(crate) async fn insert_triggered<D: Database>(
             limit: MAX_KEY_CHARACTERS as u64,
         });
     }
+    let epochs = Epochs::lock(db, triggered.iter().map(|one| one.run.shard)).await?;
     let mut made = requests_made(db, &triggered).await?;
     let mut answers = Vec::with_capacity(triggered.len());
     let mut requests = Vec::new();
@@ -162,7 +176,11 @@ pub(crate) async fn insert_triggered<D: Database>(
     for one in triggered.iter() {
         let request = (one.run.key.job.get(), one.idempotency_key.as_str());
         if let Some(key) = made.get(&(request.0, request.1.to_owned())) {
-            answers.push((*key, false));
+            answers.push(Insertion::Existing(*key));
+            continue;
+        }
+        if !epochs.admit(one.run.fence()) {
+            answers.push(Insertion::Fenced);
             continue;
         }
         made.insert((request.0, request.1.to_owned()), one.run.key);
@@ -173,14 +191,14 @@ pub(crate) async fn insert_triggered<D: Database>(
             one.run.key.ordinal,
         ]);
         runs.push(&one.run);
-        answers.push((one.run.key, true));
+        answers.push(Insertion::New);
     }
     let inserted = db.insert(&NEW_REQUESTS, requests).await?;
     if inserted != runs.len() as u64 {
         return Err(raced(db));
     }
     // A row of that key made by other means is the same run, by its primary key.
-    insert_new(db, &runs).await?;
+    insert_new(db, &epochs, &runs).await?;
     Ok(answers)
 }
 

@@ -51,7 +51,7 @@ pub(super) async fn advance_all<D: Database>(db: &mut D, steps: &[Advance]) -> R
     let mut ordered: Vec<&Advance> = steps.iter().collect();
     ordered.sort_by_key(|step| step.key);
     let mut rows = Vec::with_capacity(steps.len() * COLUMNS.len());
-    for Advance { key, attempt, step } in ordered {
+    for Advance { key, attempt, step, .. } in ordered {
         rows.extend(values![key.fire_time, key.job, key.ordinal, *attempt]);
         match step {
             Step::Started { at, worker } => {
