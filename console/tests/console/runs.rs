@@ -29,10 +29,12 @@ pub(crate) async fn insert(
         RunState::Dead => Some(Reason::new(ReasonCode::HandlerFailed, "it did not work")),
         _ => None,
     };
+    let shard = ShardId::new(group, 0);
+    let row = world.store.shard(shard).await.unwrap().expect("the group's shard");
     let run = Run {
         key: RunKey::scheduled(job, fire),
-        shard: ShardId::new(group, 0),
-        epoch: Epoch::new(1),
+        shard,
+        epoch: row.epoch,
         job_version: JobVersion::new(1),
         trigger: TriggerKind::Schedule,
         worker: None,
@@ -49,7 +51,7 @@ pub(crate) async fn insert(
         trace: None,
     };
     let new = world.store.insert_runs(std::slice::from_ref(&run)).await.unwrap();
-    assert_eq!(new, [true]);
+    assert_eq!(new, [carillon_store::runs::Insertion::New]);
     run.key
 }
 
@@ -257,7 +259,7 @@ async fn a_log_is_read_as_text_by_range_as_json_and_live() {
             reason: None,
             result: None,
         };
-        let advance = carillon_core::change::Advance { key: run, attempt: AttemptNo::FIRST, step };
+        let advance = carillon_core::change::Advance { key: run, attempt: AttemptNo::FIRST, step, fence: None };
         assert_eq!(world.store.advance(&[advance]).await.unwrap(), [true]);
     };
     let (followed, ()) = tokio::join!(followed, write);

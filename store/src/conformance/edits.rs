@@ -1,6 +1,6 @@
 //! Changes of a shard's jobs: invariants I1 and I4, and that nothing is half done.
 
-use carillon_core::ids::{AttemptNo, JobId, JobVersion, PlanNo};
+use carillon_core::ids::{AttemptNo, JobId, JobVersion, PlanNo, RunKey};
 use carillon_core::run::{Reason, ReasonCode, RunState};
 
 use super::fixture::{Fixture, expect_edited, patiently, retry, started};
@@ -67,14 +67,19 @@ pub async fn an_edit_cancels_replans_and_inserts(store: SharedStore) {
     let touched = expect_edited(store.edit_job(&edit).await);
     let seen: Vec<_> = touched.iter().map(|one| (one.key, one.due_at, one.replanned)).collect();
     let expected = [(1, true), (2, true), (3, false), (4, true)];
-    let expected = expected.map(|(second, stays)| (RunKey::scheduled(job.id, fixture.at(second)), fixture.at(second), stays));
+    let expected = expected
+        .map(|(second, stays)| (RunKey::scheduled(job.id, fixture.at(second)), fixture.at(second), stays));
     assert_eq!(seen, expected);
     assert!(touched.iter().all(|one| one.worker == planned[2].worker));
 
     for due_before in &planned[..2] {
         let mut replanned = due_before.clone();
         (replanned.job_version, replanned.plan_no) = (JobVersion::new(2), PlanNo::new(2));
-        assert_eq!(fixture.read(due_before.key).await, replanned, "it was due before, so it stays, under a new plan");
+        assert_eq!(
+            fixture.read(due_before.key).await,
+            replanned,
+            "it was due before, so it stays, under a new plan"
+        );
     }
     for unchanged in [&beside, &triggered, &anew] {
         assert_eq!(fixture.read(unchanged.key).await, *unchanged);

@@ -13,6 +13,7 @@ use carillon_core::time::{Span, Timestamp};
 use carillon_proto::v1;
 use carillon_proto::v1::control_server::{Control, ControlServer};
 use carillon_store::SharedStore;
+use carillon_store::runs::Insertion;
 use tokio::net::TcpListener;
 use tokio::sync::broadcast;
 use tokio_stream::StreamExt;
@@ -203,7 +204,12 @@ impl Control for Service {
                 .and_then(|bytes| TraceId::new(u128::from_be_bytes(bytes))),
         };
         let triggered = TriggeredRun { run, idempotency_key: request.idempotency_key };
-        let (key, created) = self.store.insert_triggered(&[triggered]).await.unwrap()[0];
+        let own = triggered.run.key;
+        let (key, created) = match self.store.insert_triggered(&[triggered]).await.unwrap()[0] {
+            Insertion::New => (own, true),
+            Insertion::Existing(key) => (key, false),
+            Insertion::Fenced => panic!("the fake server decides under the epoch of the store"),
+        };
         Ok(Response::new(v1::TriggerAnswer { run: Some(ref_of(key)), created, warning: String::new() }))
     }
 
