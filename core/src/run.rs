@@ -59,12 +59,13 @@ impl RunState {
     }
 
     /// As [`can_become`](Self::can_become), for a run that was ended for want of news (`reason` is [`ReasonCode::WorkerLost`]) and whose
-    /// worker comes back with the truth: a report of the very attempt corrects a presumption.
+    /// worker comes back with the truth: the report of that attempt's end corrects a presumption. A mere start does not: its end may never
+    /// come, and nobody waits for it any longer.
     pub fn can_be_corrected_to(self, next: Self, reason: Option<ReasonCode>) -> bool {
         use RunState::*;
         reason == Some(ReasonCode::WorkerLost)
             && matches!(self, Missed | Dead)
-            && matches!(next, Running | Succeeded | Failed | Dead | TimedOut | Cancelled)
+            && matches!(next, Succeeded | Failed | Dead | TimedOut | Cancelled)
             && self != next
     }
 

@@ -259,7 +259,8 @@ async fn a_log_is_read_as_text_by_range_as_json_and_live() {
             reason: None,
             result: None,
         };
-        let advance = carillon_core::change::Advance { key: run, attempt: AttemptNo::FIRST, step, fence: None };
+        let advance =
+            carillon_core::change::Advance { key: run, attempt: AttemptNo::FIRST, step, fence: None };
         assert_eq!(world.store.advance(&[advance]).await.unwrap(), [true]);
     };
     let (followed, ()) = tokio::join!(followed, write);

@@ -75,7 +75,8 @@ impl Engine {
                 return;
             }
             let turn = self.turn(now, key);
-            if let (false, true) = (matches!(turn, Turn::Free), self.withdraw_first(now, key)) {
+            let asked = self.owned_ref().runs[&key].asked;
+            if (asked || !matches!(turn, Turn::Free)) && self.withdraw_first(now, key) {
                 return;
             }
             match turn {
@@ -103,7 +104,11 @@ impl Engine {
         let Some(worker) = open.run.worker.filter(|_| open.perhaps_armed) else { return false };
         self.disarm(worker, key, attempt, plan_no);
         let again = now.saturating_add(self.config.rearm_after);
-        self.owned_mut().wake(key, Some(again));
+        let owned = self.owned_mut();
+        if let Some(open) = owned.runs.get_mut(&key) {
+            open.asked = true;
+        }
+        owned.wake(key, Some(again));
         true
     }
 
@@ -112,7 +117,7 @@ impl Engine {
         let owned = self.owned_mut();
         owned.set_worker(key, None);
         if let Some(open) = owned.runs.get_mut(&key) {
-            open.perhaps_armed = false;
+            (open.perhaps_armed, open.asked) = (false, false);
         }
         owned.wake(key, Some(now));
     }
@@ -131,7 +136,7 @@ impl Engine {
         let epoch = owned.epoch;
         let mut newly_armed = false;
         let open = owned.runs.get_mut(&key).expect("the caller looked it up");
-        open.perhaps_armed = false;
+        (open.perhaps_armed, open.asked) = (false, false);
         let again_at = match open.phase {
             // Its word is kept by the worker until we take it: ask again only when it is overdue.
             Phase::Armed { acknowledged: true } | Phase::Queued => {

@@ -20,6 +20,8 @@ pub(super) struct OpenRun {
     pub(super) wake_at: Option<Timestamp>,
     /// An earlier owner may have armed it at its worker.
     pub(super) perhaps_armed: bool,
+    /// The worker was asked to withdraw it; the plan is not armed before it has answered.
+    pub(super) asked: bool,
     /// Workers that gave a tombstone for the current attempt, with the last one's word.
     pub(super) refused: Vec<Incarnation>,
     /// Why the last worker refused.
@@ -84,6 +86,7 @@ impl OpenRun {
             phase: Phase::Waiting,
             wake_at: None,
             perhaps_armed: false,
+            asked: false,
             refused: Vec::new(),
             last_refusal: None,
             cancel: None,

@@ -148,15 +148,12 @@ impl World {
         let rest = self.end.saturating_sub(Span::from_secs(150));
         for run in self.store.runs.values() {
             let due = run.due_at < rest && run.started_at.is_none_or(|at| at < rest);
-            let waits = self.waits_for_policy(run);
+            // Refused by every worker there is, it waits for another one until its latest start, which counts anew after each wait.
+            let unplaced = |server: &crate::world::Server| {
+                server.engine.explain(run.key).is_some_and(|said| said.starts_with("Unplaced"))
+            };
+            let waits = self.waits_for_policy(run) || self.servers.iter().any(unplaced);
             if due && !run.state.is_final() && !waits {
-                for other in self.store.runs.values().filter(|other| {
-                    other.key.job == run.key.job && !other.state.is_final() && other.key <= run.key
-                }) {
-                    let said: Vec<_> =
-                        self.servers.iter().filter_map(|server| server.engine.explain(other.key)).collect();
-                    eprintln!("{} due {} {} {said:?}", other.key, other.due_at, other.state);
-                }
                 let explained: Vec<_> =
                     self.servers.iter().filter_map(|server| server.engine.explain(run.key)).collect();
                 self.fail(

@@ -161,12 +161,14 @@ pub async fn a_presumption_is_corrected_by_the_truth(store: SharedStore) {
     let run = fixture.insert(fixture.run(job.id, 1)).await;
     let lost = ended_because(RunState::Missed, fixture.at(30), ReasonCode::WorkerLost);
     assert!(fixture.advance(run.key, 1, lost).await);
-    assert!(fixture.advance(run.key, 1, started(fixture.at(1))).await);
-    let running = fixture.read(run.key).await;
-    assert_eq!((running.state, running.finished_at, running.reason), (RunState::Running, None, None));
-    assert!(fixture.advance(run.key, 1, ended(RunState::Succeeded, fixture.at(40))).await);
+    assert!(!fixture.advance(run.key, 1, started(fixture.at(1))).await, "its end may never come");
+    let Step::Final { state, at, reason, result, .. } = ended(RunState::Succeeded, fixture.at(40)) else {
+        panic!("an end");
+    };
+    let truth = Step::Final { state, started_at: Some(fixture.at(1)), at, reason, result };
+    assert!(fixture.advance(run.key, 1, truth).await);
     let done = fixture.read(run.key).await;
-    assert_eq!((done.state, done.started_at), (RunState::Succeeded, Some(fixture.at(1))));
+    assert_eq!((done.state, done.started_at, done.reason), (RunState::Succeeded, Some(fixture.at(1)), None));
     assert!(!fixture.advance(run.key, 1, ended(RunState::Failed, fixture.at(41))).await);
 }
 
