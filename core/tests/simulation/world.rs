@@ -846,8 +846,8 @@ impl World {
             return;
         };
         let (_, job, version, touched) = self.pending_edits.remove(place);
-        for key in touched {
-            self.doubtful.remove(&key);
+        for key in touched.iter().filter(|key| !may_start.contains(key)) {
+            self.doubtful.remove(key);
         }
         self.note(|| format!("ACK edit of job {job} to version {version}"));
         let may_start = may_start.iter().copied().collect();
