@@ -81,7 +81,7 @@ step_clippy() { cargo clippy --workspace --all-targets -- -D warnings; }
 # Everything but the tests with real processes, which are a step of their own: they need the binaries, and the machine for themselves.
 step_workspace() { cargo test --workspace --exclude carillon-ha --no-fail-fast; }
 step_docs() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items; }
-step_sim() { CARILLON_TEST_SEEDS=${SEEDS:-2000} cargo test -p carillon-core --test simulation -- --nocapture; }
+step_sim() { CARILLON_SIM_SEEDS=${SEEDS:-2000} cargo test -p carillon-core --test simulation -- --nocapture; }
 
 step_ha() {
     cargo build -p carillon -p carillon-examples -p carillon-ha --bins &&

@@ -120,6 +120,12 @@ pub enum Input {
     },
     /// What became of [`Effect::Move`], one by one: true where the run moved. Send [`Input::Refused`] instead where it is unknown.
     Moved(Vec<(Move, bool)>),
+    /// The process stood still (trigger-protocol: "Stall guard"): what the engine knows may be old. It looks at the store before it acts, but
+    /// waits for that no longer than this, so that triggers go on without the store.
+    Stalled {
+        /// How long it waits.
+        patience: Span,
+    },
     /// Something that the engine decided was not applied: it sees the shard otherwise than the store.
     Refused,
     /// What became of [`Effect::NextAttempt`].
@@ -405,6 +411,7 @@ impl Engine {
             Input::Own(snapshot) => self.own(now, *snapshot),
             Input::Disown => self.owned = None,
             Input::Refused => self.reload(),
+            Input::Stalled { patience } => self.stalled(now, patience),
             Input::SliceCommitted { epoch, to } => self.slice_committed(now, epoch, to),
             Input::SliceRefused { epoch, to } => self.slice_refused(epoch, to),
             Input::Moved(moves) => self.moved(now, moves),
@@ -425,9 +432,11 @@ impl Engine {
             Input::MapSplit { key, attempt } => self.map_split(now, key, attempt),
             Input::MapEnded { key, attempt, outcome } => self.map_ended(now, key, attempt, outcome),
         }
-        self.lose_silent_workers(now);
-        self.wake_runs(now);
-        self.plan(now);
+        if !self.is_held(now) {
+            self.lose_silent_workers(now);
+            self.wake_runs(now);
+            self.plan(now);
+        }
         self.settle_edits(now);
         self.note_ahead();
         effects.append(&mut self.effects);
@@ -440,7 +449,8 @@ impl Engine {
         let plan = (owned.committing.is_none() && !owned.reloading).then(|| self.next_plan(owned));
         let worker = self.roster.next_loss(self.config.lost_after);
         let edit = owned.edits.iter().map(|edit| edit.give_up_at).min();
-        [run, plan, worker, edit].into_iter().flatten().min()
+        let next = [run, plan, worker, edit].into_iter().flatten().min()?;
+        Some(owned.held_until.map_or(next, |held| next.max(held)))
     }
 
     /// What an observer may know.

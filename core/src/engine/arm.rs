@@ -75,6 +75,10 @@ impl Engine {
                 return;
             }
             let turn = self.turn(now, key);
+            if matches!(turn, Turn::Never(..)) {
+                // Somebody who does not know yet that he was replaced may arm it: giving it up needs its worker's word.
+                self.owned_mut().runs.get_mut(&key).expect("looked up above").perhaps_armed = true;
+            }
             let asked = self.owned_ref().runs[&key].asked;
             if (asked || !matches!(turn, Turn::Free)) && self.withdraw_first(now, key) {
                 return;
@@ -189,6 +193,38 @@ impl Engine {
             }
             None => self.wait_for_worker(now, key),
         }
+    }
+
+    /// Names a worker for runs that have none, ahead of their time, so that arming them needs no store.
+    pub(super) fn assign(&mut self) {
+        let Some(owned) = &self.owned else { return };
+        if owned.unassigned.is_empty() || owned.reloading {
+            return;
+        }
+        let fence = self.fence();
+        let mut moves = Vec::new();
+        for key in &owned.unassigned {
+            let open = &owned.runs[key];
+            let Some(job) =
+                open.job.as_ref().filter(|_| open.phase == Phase::Waiting && open.cancel.is_none())
+            else {
+                continue;
+            };
+            let params = open.run.params.as_ref().unwrap_or(&job.job.spec.params);
+            let turn = key.fire_time.as_millis().unsigned_abs();
+            let choice = Choice { job: &job.job.spec, key: *key, params, turn };
+            if let Some(to) = self.choose(choice, &open.refused) {
+                moves.push(Move { key: *key, attempt: open.run.attempt, seen: open.run.plan_no, to, fence });
+            }
+        }
+        if moves.is_empty() {
+            return;
+        }
+        for made in &moves {
+            self.owned_mut().set_phase(made.key, Phase::Moving);
+            self.owned_mut().wake(made.key, None);
+        }
+        self.effects.push(Effect::Move(moves));
     }
 
     /// Nobody is there to run it: wait until its latest start, and beyond where the misfire policy still wants it.
@@ -419,6 +455,11 @@ impl Engine {
             (Phase::Started, Some(to)) if !over => {
                 let (grace, why) = (self.config.grace, wish.reason.to_string());
                 self.effects.push(Effect::CancelAttempt { to, key, attempt, grace, why });
+                self.press_again(now, key);
+            }
+            (Phase::Waiting | Phase::Held, Some(to)) if !over && self.roster.is_connected(to) => {
+                self.owned_mut().runs.get_mut(&key).expect("looked up above").perhaps_armed = true;
+                self.disarm(to, key, attempt, plan_no);
                 self.press_again(now, key);
             }
             (Phase::Moving, _) => self.press_again(now, key),

@@ -10,7 +10,7 @@ use crate::change::Step;
 use crate::ids::{Epoch, Incarnation, JobId, JobsVersion, RunKey};
 use crate::job::JobKind;
 use crate::run::{Run, RunState};
-use crate::time::Timestamp;
+use crate::time::{Span, Timestamp};
 
 /// The state of an owner.
 #[derive(Default)]
@@ -21,6 +21,8 @@ pub(super) struct Owned {
     /// The end of the slice that is being committed, and its planned rows.
     pub(super) committing: Option<Timestamp>,
     pub(super) planned_runs: Vec<Run>,
+    /// After a stall: nothing is done before a look at the store, or this instant.
+    pub(super) held_until: Option<Timestamp>,
     /// A reload was asked for; nothing new is planned before it.
     pub(super) reloading: bool,
     /// Runs whose rows the engine has had changed since it asked for the reload: what it knows of them is newer than what it will read.
@@ -35,8 +37,10 @@ pub(super) struct Owned {
     pub(super) occupied: BTreeMap<JobId, usize>,
     /// Open runs by the worker they are planned at.
     pub(super) by_worker: BTreeMap<Incarnation, BTreeSet<RunKey>>,
-    /// Runs without a worker, looked at whenever one joins.
+    /// Runs whose time has come and that no worker can take, looked at whenever one joins.
     pub(super) unplaced: BTreeSet<RunKey>,
+    /// Runs that name no worker yet: planned when none was there, or by a console.
+    pub(super) unassigned: BTreeSet<RunKey>,
     /// Jobs that were edited since the last look at the store: nothing of theirs is armed before the next one.
     pub(super) frozen: BTreeMap<JobId, JobsVersion>,
     /// Edits whose touched runs are being withdrawn.
@@ -52,8 +56,9 @@ impl Owned {
     pub(super) fn insert(&mut self, open: OpenRun) {
         let key = open.run.key;
         self.by_job.entry(key.job).or_default().insert(open.order());
-        if let Some(worker) = open.run.worker {
-            self.by_worker.entry(worker).or_default().insert(key);
+        match open.run.worker {
+            Some(worker) => _ = self.by_worker.entry(worker).or_default().insert(key),
+            None => _ = self.unassigned.insert(key),
         }
         if open.phase == Phase::Unplaced {
             self.unplaced.insert(key);
@@ -77,6 +82,7 @@ impl Owned {
             self.leave_worker(worker, key);
         }
         self.unplaced.remove(&key);
+        self.unassigned.remove(&key);
         self.count(key.job, open.phase, Phase::Waiting);
         if let Some(at) = open.wake_at {
             self.wakes.remove(&(at, key));
@@ -137,8 +143,12 @@ impl Owned {
         if let Some(before) = std::mem::replace(&mut open.run.worker, worker) {
             self.leave_worker(before, key);
         }
-        if let Some(worker) = worker {
-            self.by_worker.entry(worker).or_default().insert(key);
+        match worker {
+            Some(worker) => {
+                self.unassigned.remove(&key);
+                self.by_worker.entry(worker).or_default().insert(key);
+            }
+            None => _ = self.unassigned.insert(key),
         }
     }
 
@@ -224,6 +234,7 @@ impl Engine {
         self.owned = Some(owned);
         self.disarm_gone(&gone);
         self.withdraw(&gone);
+        self.assign();
         self.resume_maps();
         self.follow_fixed_delays(now, &snapshot.last_finals);
     }
@@ -263,6 +274,20 @@ impl Engine {
                 self.effects.push(Effect::MapOpen { run: Box::new(open.run.clone()), job: job.clone() });
             }
         }
+    }
+
+    pub(super) fn stalled(&mut self, now: Timestamp, patience: Span) {
+        if let Some(owned) = &mut self.owned {
+            owned.held_until = Some(now.saturating_add(patience));
+            self.reload();
+        }
+    }
+
+    /// Whether a stall still holds the engine back.
+    pub(super) fn is_held(&mut self, now: Timestamp) -> bool {
+        let Some(owned) = &mut self.owned else { return false };
+        owned.held_until = owned.held_until.filter(|held| now < *held);
+        owned.held_until.is_some()
     }
 
     /// Notes the runs of which the engine knows more than a reload under way will read.

@@ -64,6 +64,7 @@ impl Engine {
         for run in std::mem::take(&mut owned.planned_runs) {
             self.open(now, run);
         }
+        self.assign();
     }
 
     pub(super) fn slice_refused(&mut self, epoch: Epoch, to: Timestamp) {

@@ -111,6 +111,7 @@ impl Engine {
             // What the worker has it answers with its present state; what it lost on the way it gets again.
             owned.wake(key, Some(now));
         }
+        self.assign();
         // What it had and has no longer is ended: another holder took the report, so the store knows.
         let owned = self.owned_ref();
         let missing = owned.by_worker.get(&incarnation).into_iter().flatten().any(|key| {

@@ -107,14 +107,18 @@ impl Worker {
     /// Takes an Arm; what is due starts in [`Self::pass_time`].
     pub(crate) fn arm(&mut self, now: Timestamp, arm: Arm) {
         let id = (arm.key, arm.attempt);
+        let buried = self.tombstones.get(&id).copied().unwrap_or_default();
+        let newer = |entry: &Entry| arm.plan_no > entry.arm.plan_no && arm.plan_no > buried;
+        // A later plan of a run that was refused or withdrawn is looked at anew.
+        let over = |entry: &Entry| {
+            matches!(entry.state, State::Over(ReportKind::Disarmed | ReportKind::Refused(..)))
+        };
+        if self.entries.get(&id).is_some_and(|entry| newer(entry) && over(entry)) {
+            self.entries.remove(&id);
+        }
         if let Some(entry) = self.entries.get_mut(&id) {
-            let withdrawn =
-                matches!(entry.state, State::Over(ReportKind::Disarmed | ReportKind::Refused(..)));
-            let buried = self.tombstones.get(&id).copied().unwrap_or_default();
-            let newer = arm.plan_no > entry.arm.plan_no && arm.plan_no > buried;
-            if newer && (withdrawn || matches!(entry.state, State::Armed)) {
-                entry.arm = arm.clone();
-                entry.state = State::Armed;
+            if newer(entry) && matches!(entry.state, State::Armed) {
+                entry.arm = arm;
             }
             let (kind, plan_no) = (self.present(id), self.entries[&id].arm.plan_no);
             return self.say(now, id, plan_no, kind);

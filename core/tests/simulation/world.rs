@@ -99,11 +99,6 @@ enum Event {
         server: usize,
         life: u64,
     },
-    /// A server that stood still has waited long enough for a look at the store.
-    StallOver {
-        server: usize,
-        life: u64,
-    },
     Edit,
     Trigger,
     Trouble,
@@ -127,11 +122,6 @@ pub(crate) struct Server {
     paused_until: Option<Timestamp>,
     held_back: Vec<Event>,
     queue: VecDeque<Effect>,
-    /// It stood still and looks at the store before it acts (trigger-protocol: "Stall guard"); what comes meanwhile is kept.
-    stalled: bool,
-    kept: Vec<Input>,
-    /// Looks at the store that came too late: as many are left out, since the engine did not ask for them.
-    skipped_looks: usize,
     /// The head of the queue was tried before and its outcome is unknown.
     retried: bool,
     busy: bool,
@@ -315,12 +305,6 @@ impl World {
             Event::Start { server } => self.start_server(server),
             Event::StartWorker { place } => self.start_worker(place),
             Event::Resume { server, life } if self.servers[server].life == life => self.resume(server),
-            Event::StallOver { server, life } if self.servers[server].life == life => {
-                if self.servers[server].stalled {
-                    self.servers[server].skipped_looks += 1;
-                    self.end_stall(server);
-                }
-            }
             Event::Edit => self.edit(),
             Event::Trigger => self.trigger(),
             Event::Trouble => self.trouble(),
@@ -359,20 +343,9 @@ impl World {
 
     fn resume(&mut self, server: usize) {
         self.servers[server].paused_until = None;
-        let life = self.servers[server].life;
-        self.servers[server].stalled = true;
-        self.servers[server].queue.push_back(Effect::Reload);
-        self.work_queue(server);
-        self.after(5_000, Event::StallOver { server, life });
+        self.feed(server, Input::Stalled { patience: Span::from_secs(5) });
         for event in std::mem::take(&mut self.servers[server].held_back) {
             self.after(0, event);
-        }
-    }
-
-    fn end_stall(&mut self, server: usize) {
-        self.servers[server].stalled = false;
-        for input in std::mem::take(&mut self.servers[server].kept) {
-            self.feed(server, input);
         }
     }
 
@@ -399,7 +372,7 @@ impl World {
         self.servers[server].owns = Some(self.store.epoch);
         // What an earlier ownership still has on its way arrives first; the engine decides nothing until it has looked.
         self.feed(server, Input::Disown);
-        self.servers[server].queue.push_back(Effect::Reload);
+        self.carry_out(server, Effect::Reload);
         self.work_queue(server);
     }
 
@@ -407,9 +380,6 @@ impl World {
     fn feed(&mut self, server: usize, input: Input) {
         if !self.servers[server].up {
             return;
-        }
-        if self.servers[server].stalled {
-            return self.servers[server].kept.push(input);
         }
         let mut effects = Vec::new();
         let now = self.now;
@@ -462,6 +432,18 @@ impl World {
             Effect::TriggerRefused { .. } | Effect::Started { .. } | Effect::Changed { .. } => {}
             Effect::MapOpen { .. } | Effect::MapAbort { .. } => {
                 unreachable!("maps have a simulation of their own")
+            }
+            Effect::Reload => {
+                // One look answers all who want one, after everything that is on its way.
+                let queue = &mut self.servers[server].queue;
+                let busy_with = usize::from(!queue.is_empty());
+                let under_way = queue.front().is_some_and(|effect| matches!(effect, Effect::Reload));
+                let mut place = 0;
+                queue.retain(|effect| {
+                    place += 1;
+                    place <= busy_with && !under_way || !matches!(effect, Effect::Reload)
+                });
+                queue.push_back(Effect::Reload);
             }
             on_the_store => self.servers[server].queue.push_back(on_the_store),
         }
@@ -568,9 +550,6 @@ impl World {
                 let made = moves.into_iter().map(|made| (made, self.store.move_run(&made))).collect();
                 self.feed(server, Input::Moved(made));
             }
-            Effect::Reload if self.servers[server].skipped_looks > 0 => {
-                self.servers[server].skipped_looks -= 1
-            }
             Effect::Reload => self.read_back(server),
             _ => unreachable!("not an effect on the store"),
         }
@@ -584,16 +563,12 @@ impl World {
     }
 
     fn read_back(&mut self, server: usize) {
-        let stalled = std::mem::take(&mut self.servers[server].stalled);
         if self.store.owner == Some(server) && self.servers[server].owns == Some(self.store.epoch) {
             let snapshot = self.store.snapshot();
             self.feed(server, Input::Own(Box::new(snapshot)));
         } else {
             self.servers[server].owns = None;
             self.feed(server, Input::Disown);
-        }
-        if stalled {
-            self.end_stall(server);
         }
     }
 
@@ -941,9 +916,6 @@ impl Server {
             paused_until: None,
             held_back: Vec::new(),
             queue: VecDeque::new(),
-            stalled: false,
-            kept: Vec::new(),
-            skipped_looks: 0,
             retried: false,
             busy: false,
             wake_at: None,
@@ -960,7 +932,6 @@ impl Event {
             | Self::StoreAnswers { server, .. }
             | Self::Contend { server, .. }
             | Self::Claimed { server, .. }
-            | Self::StallOver { server, .. }
             | Self::ToServer { server, .. } => Some(*server),
             _ => None,
         }
