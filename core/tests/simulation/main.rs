@@ -4,6 +4,7 @@
 //!
 //! A failure prints its seed. `CARILLON_SIM_SEED=n` runs that one with its trace; `CARILLON_SIM_SEEDS=n` sets how many are run (2,000);
 //! `CARILLON_SIM_FROM=n` where they begin.
+#![allow(clippy::print_stderr, reason = "a failing seed is told with its trace")]
 
 mod checks;
 mod jobs;

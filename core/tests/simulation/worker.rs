@@ -19,7 +19,6 @@ pub(crate) struct Start {
     pub(crate) attempt: AttemptNo,
     pub(crate) version: JobVersion,
     pub(crate) due_at: Timestamp,
-    pub(crate) start_by: Timestamp,
 }
 
 #[derive(Debug, Clone)]
@@ -281,13 +280,7 @@ impl Worker {
         let entry = self.entries.get_mut(&id).expect("due or queued");
         entry.state = State::Running { started_at: now, ends_at, stop: false };
         let arm = &entry.arm;
-        starts.push(Start {
-            key: id.0,
-            attempt: id.1,
-            version: arm.job_version,
-            due_at: arm.due_at,
-            start_by: arm.start_by,
-        });
+        starts.push(Start { key: id.0, attempt: id.1, version: arm.job_version, due_at: arm.due_at });
         let (plan_no, overlap) = (arm.plan_no, arm.job.job.spec.overlap);
         if overlap.is_serial() {
             self.running.insert(id.0.job, id);

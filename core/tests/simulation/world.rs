@@ -133,7 +133,6 @@ pub(crate) struct Server {
 pub(crate) struct Promise {
     pub(crate) job: JobId,
     pub(crate) version: JobVersion,
-    pub(crate) at: Timestamp,
     pub(crate) may_start: BTreeSet<RunKey>,
 }
 
@@ -826,7 +825,7 @@ impl World {
         }
         self.note(|| format!("ACK edit of job {job} to version {version}"));
         let may_start = may_start.iter().copied().collect();
-        self.promises.push(Promise { job, version, at: self.now, may_start });
+        self.promises.push(Promise { job, version, may_start });
     }
 
     // ---- faults ----
@@ -891,10 +890,6 @@ impl World {
                 self.after(1, Event::Connect { worker, server });
             }
         }
-    }
-
-    pub(crate) fn mutant(&self) -> Mutant {
-        self.mutant
     }
 
     pub(crate) fn is_calm(&self) -> bool {
