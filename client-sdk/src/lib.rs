@@ -82,3 +82,8 @@ pub mod prelude {
         blocking_fn, failed, fatal, job_fn, retry_after, skip,
     };
 }
+
+/// The user guide's page "your first worker": what it shows compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/first-worker.md")]
+struct FirstWorker;

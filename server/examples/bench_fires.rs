@@ -1,10 +1,12 @@
-//! How many fires a second one server takes with SQLite, and how late they start: every job fires every second, all on the same second.
+//! Benchmarks B1, B2 and B4: how many fires a second one server takes, and how late they start: every job fires every second, all on the same second.
 //!
 //! `cargo run --release -p carillon-server --example bench_fires -- --jobs 10000 --seconds 20 --shards 4`
 //!
+//! `--store mysql://user:password@host:port/database` takes a database that exists instead of a SQLite file of its own.
+//!
 //! Before that, `--triggers 200` requests one after the other, from the call to the handler's start.
 //!
-//! One process on loopback: server, SQLite file, embedded coordinator, and one worker whose handlers do nothing. Lateness is measured by
+//! One process on loopback: server, store, embedded coordinator, and one worker whose handlers do nothing. Lateness is measured by
 //! the worker, from the fire time to the moment at which a handler would be called.
 
 #![allow(
@@ -29,11 +31,10 @@ use carillon_proto::v1::{
     server_message::Message as ToWorker, worker_message::Message as FromWorker,
 };
 use carillon_server::{Clock, ServerConfig};
+use carillon_store::SharedStore;
 use carillon_store::accounts::{Token, TokenScope};
 use carillon_store::catalog::{EditOutcome, Group, JobChange, JobEdit};
 use carillon_store::runs::RunFilter;
-use carillon_store::sqlite::{SqliteConfig, SqliteStore};
-use carillon_store::{SharedStore, Store as _};
 use futures::StreamExt as _;
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
@@ -57,9 +58,10 @@ async fn main() {
     }
     let clock = Clock::system();
     let folder = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(SqliteConfig::file(folder.path().join("bench.db"))).await.unwrap();
+    let file = format!("sqlite:{}", folder.path().join("bench.db").display());
+    let url = std::env::args().skip_while(|argument| argument != "--store").nth(1).unwrap_or(file);
+    let store: SharedStore = carillon_store::open(&url).await.unwrap();
     store.migrate().await.unwrap();
-    let store: SharedStore = Arc::new(store);
     let (group, by_request) = prepare(&store, jobs, shards as u16, clock.now()).await;
 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
