@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs every test there is, on a fresh machine, too.
 #
-#   run-all.sh          all steps
-#   run-all.sh STEP...  only these: fmt clippy workspace docs sim ha
+#   run-all.sh          fmt clippy workspace docs ha: everything; the workspace's tests include the simulation
+#   run-all.sh STEP...  only these; and sim, the simulation alone with SEEDS of your choice
 #
 # Installs the services the tests need where it may (Debian, as root), otherwise says what to install. Starts a ZooKeeper
 # ensemble and a MariaDB of its own on free ports in a temporary folder and stops them whatever happens. Every step's own
@@ -14,7 +14,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-readonly ALL=(fmt clippy workspace docs sim ha)
+readonly ALL=(fmt clippy workspace docs ha) STEPS=(fmt clippy workspace docs sim ha)
 export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-auto} RUST_BACKTRACE=${RUST_BACKTRACE:-1}
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/carillon-test.XXXXXX")
@@ -84,8 +84,9 @@ step_docs() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --docum
 step_sim() { CARILLON_SIM_SEEDS=${SEEDS:-2000} cargo test -p carillon-core --test simulation -- --nocapture; }
 
 step_ha() {
-    cargo build -p carillon -p carillon-examples -p carillon-ha --bins &&
-        cargo test -p carillon-ha --no-fail-fast -- --test-threads=1
+    # The whole workspace each time: another selection of packages would mean other features, and everything built again.
+    cargo build --workspace --bins &&
+        cargo test --workspace --no-fail-fast --test first_run --test end_to_end --test crash --test failover -- --test-threads=1
 }
 
 run_step() {
@@ -102,7 +103,7 @@ main() {
     local steps=("$@") step
     [[ ${#steps[@]} -gt 0 ]] || steps=("${ALL[@]}")
     for step in "${steps[@]}"; do
-        [[ " ${ALL[*]} " == *" $step "* ]] || die "there is no step '$step'; the steps are ${ALL[*]}"
+        [[ " ${STEPS[*]} " == *" $step "* ]] || die "there is no step '$step'; the steps are ${STEPS[*]}"
     done
     # Formatting and lints first: they need no services and fail fastest.
     if [[ " ${steps[*]} " =~ \ (workspace|ha)\  ]]; then start_services; fi

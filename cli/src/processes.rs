@@ -1,6 +1,6 @@
 //! The processes of a cluster: `carillon server`, `carillon console`, `carillon migrate`, `carillon admin-token`.
 //!
-//! [`serve_server`] and [`serve_console`] are what `carillon dev` runs as well, in one process and with embedded parts.
+//! [`serve_server`] and [`make_console`] are what `carillon dev` runs as well, in one process and with embedded parts.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -8,7 +8,7 @@
 //!
 //! **What it must not know.** SQL, znode paths, how servers plan. Only `clock` reads the clock.
 //!
-//! **Where to begin.** [`serve`] for the process, `operation` for the table that every endpoint is entered in, then `api`.
+//! **Where to begin.** [`serve()`](fn@serve) for the process, `operation` for the table that every endpoint is entered in, then `api`.
 
 mod api;
 mod audit;

@@ -1,7 +1,7 @@
 //! When a job fires: the schedule a user writes, and the arithmetic behind it.
 //!
 //! [`Schedule`] is the plain, serialisable wish. [`Schedule::compile`] checks it and gives a [`CompiledSchedule`], which
-//! answers "when next?" without parsing or looking anything up. [`preview`] shows a person what a schedule means.
+//! answers "when next?" without parsing or looking anything up. [`preview()`](fn@preview) shows a person what a schedule means.
 //! Nothing here knows "now": fire times come from the schedule alone, so a jump of the clock neither repeats nor skips one.
 //!
 //! # Daylight saving

@@ -3,7 +3,7 @@
 use carillon_coordination::CoordinationError;
 use carillon_store::StoreError;
 
-/// Why [`crate::serve`] ended with a failure.
+/// Why [`crate::serve()`](fn@crate::serve) ended with a failure.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// The configuration cannot work.

@@ -5,7 +5,7 @@
 //!
 //! **What it is not.** A place for scheduling rules: those are the engine's. Nor for SQL text, znode paths or web pages, which it must not know.
 //!
-//! **Where to begin.** [`serve`] puts it together. Then `shard_loop` (one task a shard), `committer` (what all shards want written, in
+//! **Where to begin.** [`serve()`](fn@serve) puts it together. Then `shard_loop` (one task a shard), `committer` (what all shards want written, in
 //! batches), `ownership` (which shards are ours), `rpc` (the edge), `switchboard` (who is connected).
 
 mod clock;
