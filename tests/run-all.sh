@@ -86,7 +86,7 @@ step_sim() { CARILLON_SIM_SEEDS=${SEEDS:-2000} cargo test -p carillon-core --tes
 step_ha() {
     # The whole workspace each time: another selection of packages would mean other features, and everything built again.
     cargo build --workspace --bins &&
-        cargo test --workspace --no-fail-fast --test first_run --test end_to_end --test crash --test failover -- --test-threads=1
+        cargo test --workspace --no-fail-fast --lib --test first_run --test end_to_end --test crash --test failover -- --test-threads=1
 }
 
 run_step() {
