@@ -230,8 +230,11 @@ impl ShardLoop {
 
     fn take_snapshot(&mut self, snapshot: Snapshot) {
         let first = !self.owns();
-        // What came in between is in the snapshot.
-        self.reloading.kept.clear();
+        // What came in between is in the snapshot, but for the fate of a slice: the engine plans no other one before it has heard it.
+        let kept = std::mem::take(&mut self.reloading.kept);
+        let of_slice =
+            |input: &Input| matches!(input, Input::SliceCommitted { .. } | Input::SliceRefused { .. });
+        let fates: Vec<Input> = kept.into_iter().filter(of_slice).collect();
         self.reloading.held_until = None;
         for run in &snapshot.open_runs {
             if let Some(trace) = run.trace {
@@ -248,6 +251,9 @@ impl ShardLoop {
             tracing::debug!(shard = %self.id, epoch = %snapshot.epoch, jobs_version = %snapshot.jobs_version, open_runs = snapshot.open_runs.len(), "the shard was read again");
         }
         self.step(Input::Own(Box::new(snapshot)));
+        for fate in fates {
+            self.step(fate);
+        }
         if std::mem::take(&mut self.reloading.again) {
             // What is wanted may be later than what was read.
             self.want_reload(Duration::ZERO);
