@@ -17,6 +17,22 @@ use crate::problem::{Problem, Result};
 /// How many servers a request tries: the owner, a standby and one more; if three do not answer, a person should know.
 const MOST_TRIED: usize = 3;
 
+/// How long a request follows a shard that changes hands: longer than a hand-over, shorter than a person's patience.
+const HANDOVER_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Between two looks for the owner.
+const BETWEEN_ROUNDS: Duration = Duration::from_millis(100);
+
+/// Where a server that does not own the shard names the one that does.
+const OWNER_KEY: &str = "carillon-owner";
+
+/// Why a round of asking gave no answer.
+enum Unanswered {
+    /// Every server that answered says that another one owns the shard.
+    Elsewhere(Status),
+    Problem(Problem),
+}
+
 /// Servers withdraw armed runs within this time, or the edit is answered with what may still start.
 pub(crate) const EDIT_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -165,8 +181,38 @@ impl Servers {
         F: Fn(Client) -> A,
         A: Future<Output = Result<Response<T>, Status>>,
     {
-        let servers = self.for_shard(shard).await?;
-        let mut last = None;
+        let mut owner = None;
+        let began = tokio::time::Instant::now();
+        loop {
+            let asked = self.ask_round(metrics, call, shard, &ask, &mut owner).await;
+            // While a shard changes hands its servers point at each other: the next look finds the owner.
+            match asked {
+                Err(Unanswered::Elsewhere(status)) if began.elapsed() > HANDOVER_PATIENCE => {
+                    return Err(refusal(status));
+                }
+                Err(Unanswered::Elsewhere(_)) => tokio::time::sleep(BETWEEN_ROUNDS).await,
+                Err(Unanswered::Problem(problem)) => return Err(problem),
+                Ok(answer) => return Ok(answer),
+            }
+        }
+    }
+
+    /// Asks each server of a shard once, the named owner first.
+    async fn ask_round<T, F, A>(
+        &self,
+        metrics: &Metrics,
+        call: &'static str,
+        shard: &ShardRow,
+        ask: &F,
+        owner: &mut Option<String>,
+    ) -> std::result::Result<T, Unanswered>
+    where
+        F: Fn(Client) -> A,
+        A: Future<Output = Result<Response<T>, Status>>,
+    {
+        let mut servers = self.for_shard(shard).await.map_err(Unanswered::Problem)?;
+        servers.sort_by_key(|server| Some(server.id.as_str()) != owner.as_deref());
+        let (mut last, mut elsewhere) = (None, None);
         for server in servers.iter().take(MOST_TRIED) {
             let answer = match self.client(&server.address) {
                 Ok(client) => within(CALL_DEADLINE, ask(client)).await,
@@ -175,21 +221,29 @@ impl Servers {
             metrics.server_call(call, answer.as_ref().err().map_or(Code::Ok, Status::code));
             match answer {
                 Ok(answer) => return Ok(answer),
+                Err(status) if status.metadata().contains_key(OWNER_KEY) => {
+                    let named = status.metadata().get(OWNER_KEY).and_then(|name| name.to_str().ok());
+                    *owner = named.map(str::to_owned);
+                    elsewhere = Some(status);
+                }
                 Err(status) if is_passing(status.code()) => {
                     tracing::warn!(call, server = %server.id, code = ?status.code(), message = status.message(), "a server did not answer");
                     last = Some(status);
                 }
-                Err(status) => return Err(refusal(status)),
+                Err(status) => return Err(Unanswered::Problem(refusal(status))),
             }
         }
-        Err(match last {
+        if let Some(status) = elsewhere {
+            return Err(Unanswered::Elsewhere(status));
+        }
+        Err(Unanswered::Problem(match last {
             None => {
                 no_server(&format!("no server of server group {} is live", shard.id.group().server_group()))
             }
             Some(status) => {
                 no_server(&format!("no server answered, the last one said: {}", status.message()))
             }
-        })
+        }))
     }
 }
 
