@@ -5,7 +5,8 @@
 //!
 //! Begin with [`Input`] and [`Effect`]. The rules stand in one file each: `plan` (slices ahead of time, misfires), `arm` (which run is
 //! told to which worker, overlap), `report` (what workers say), `workers` (join, leave, loss), `outcome` (retry, dead letter, final),
-//! `request` (trigger now, cancel, retry by a person), `edit` (what an edit withdraws).
+//! `request` (trigger now, cancel, retry by a person), `edit` (what an edit withdraws), `tell` (what an owner tells the other holders) and
+//! `standby` (what they do with it: arm where the owner does not, and take over where it does not plan).
 
 use std::sync::Arc;
 
@@ -29,12 +30,17 @@ mod owned;
 mod plan;
 mod report;
 mod request;
+mod standby;
+mod tell;
 mod workers;
 
 pub use report::{Refusal, Report, ReportKind};
+pub use standby::StandbyView;
+pub use tell::PlanNews;
 pub use workers::{HandlerInfo, HeldRun, WorkerInfo};
 
 use owned::Owned;
+use standby::Standby;
 use workers::Roster;
 
 /// How far ahead and how patient the engine is. The defaults are the protocol's.
@@ -59,6 +65,13 @@ pub struct EngineConfig {
     /// How many attempts beyond the policy a run may have that was lost before anyone saw it start (3): a fire with an eligible worker
     /// starts even when workers crash one after the other, and still there is a bound.
     pub unseen_attempts: u32,
+    /// How long before the due time the second holder arms what the worker has not answered for (900 ms), and the third and every further
+    /// one (600 ms): each leaves those before it time for an Arm, its answer, and a second try.
+    pub standby_leads: [Span; 2],
+    /// A standby tries to take over a shard whose planning lags not more often than this (2 s).
+    pub take_over_every: Span,
+    /// After a change of owner a standby leaves the new one this long before it takes over for lack of planning (30 s), against flapping.
+    pub minimum_hold: Span,
 }
 
 impl Default for EngineConfig {
@@ -73,6 +86,9 @@ impl Default for EngineConfig {
             clock_margin: Span::from_secs(2),
             grace: Span::from_secs(5),
             unseen_attempts: 3,
+            standby_leads: [Span::from_millis(900), Span::from_millis(600)],
+            take_over_every: Span::from_secs(2),
+            minimum_hold: Span::from_secs(30),
         }
     }
 }
@@ -102,8 +118,34 @@ pub enum Input {
     /// The server owns the shard under this epoch, and this is what stands in the store: after a claim, or as the answer to
     /// [`Effect::Reload`], never unasked, since what the engine decided meanwhile would be forgotten.
     Own(Box<Snapshot>),
-    /// The server does not own the shard any longer: forget everything but the workers.
+    /// The server does not own the shard any longer: it is a standby, and what it knew of the plan is its copy until the owner tells it.
     Disown,
+    /// This holder's place among the holders of the shard that live: 0 for the owner's place, 1 for the second holder, and so on. Before the
+    /// first one a standby only listens.
+    Rank(u8),
+    /// The owner's plan, or what changed in it ([`Effect::Tell`] of another holder). What one owner tells arrives in order and without
+    /// gaps; after a gap the shell asks for all of it ([`Engine::plan_so_far`]).
+    News(Box<PlanNews>),
+    /// The owner's word on how far it has planned and armed, each 100 ms.
+    Watermark {
+        /// Its epoch.
+        epoch: Epoch,
+        /// Its watermark.
+        planned_until: Timestamp,
+        /// Runs due up to here are armed.
+        armed_until: Timestamp,
+    },
+    /// The shard's row, as the answer to [`Effect::ReadShard`].
+    ShardRead {
+        /// The row's epoch.
+        epoch: Epoch,
+        /// The row's watermark.
+        planned_until: Timestamp,
+    },
+    /// A worker has a stream at another holder of the shard: an Arm reaches it through that one. Sent again when it introduces itself anew.
+    WorkerElsewhere(WorkerInfo),
+    /// No other holder has a stream to it any longer.
+    WorkerGoneElsewhere(Incarnation),
     /// The slice of [`Effect::CommitSlice`] that ended at this watermark is committed.
     SliceCommitted {
         /// The slice's epoch.
@@ -290,6 +332,18 @@ pub enum Effect {
     },
     /// Read the shard again, after all earlier effects; answer with [`Input::Own`] or [`Input::Disown`].
     Reload,
+    /// Tell the other holders what changed in the committed plan, in this order; they feed it as [`Input::News`].
+    Tell(Box<PlanNews>),
+    /// A standby doubts that the shard is planned: read its row, and answer with [`Input::ShardRead`]. No answer where it cannot be read.
+    ReadShard,
+    /// A standby sees that the shard is not planned: claim it without waiting for the trigger lock, and displace the lock where there is
+    /// one. A lost claim needs no answer.
+    TakeOver {
+        /// The epoch to claim from.
+        seen: Epoch,
+        /// For the log.
+        why: String,
+    },
     /// Drive the map of a parallel run from what the store knows (its split may just begin, or be complete).
     MapOpen {
         /// The run, with its current attempt.
@@ -374,6 +428,7 @@ pub struct Engine {
     shard: ShardId,
     config: EngineConfig,
     owned: Option<Owned>,
+    standby: Standby,
     roster: Roster,
     effects: Vec<Effect>,
 }
@@ -391,12 +446,21 @@ pub struct EngineView {
     pub open_runs: usize,
     /// Jobs of the shard.
     pub jobs: usize,
+    /// What a standby knows; none where the server owns the shard.
+    pub standby: Option<StandbyView>,
 }
 
 impl Engine {
     /// An engine that owns nothing yet.
     pub fn new(shard: ShardId, config: EngineConfig) -> Self {
-        Self { shard, config, owned: None, roster: Roster::default(), effects: Vec::new() }
+        Self {
+            shard,
+            config,
+            owned: None,
+            standby: Standby::default(),
+            roster: Roster::default(),
+            effects: Vec::new(),
+        }
     }
 
     /// The shard.
@@ -409,7 +473,11 @@ impl Engine {
         match input {
             Input::Tick => {}
             Input::Own(snapshot) => self.own(now, *snapshot),
-            Input::Disown => self.owned = None,
+            Input::Disown => self.disown(now),
+            Input::Rank(rank) => self.ranked(now, rank),
+            Input::News(news) => self.news(now, *news),
+            Input::Watermark { epoch, planned_until, .. } => self.watermark(now, epoch, planned_until),
+            Input::ShardRead { epoch, planned_until } => self.shard_read(now, epoch, planned_until),
             Input::Refused => self.reload(),
             Input::Stalled { patience } => self.stalled(now, patience),
             Input::SliceCommitted { epoch, to } => self.slice_committed(now, epoch, to),
@@ -421,6 +489,8 @@ impl Engine {
             Input::Inserted(runs) => self.inserted(now, runs),
             Input::WorkerJoined(worker) => self.worker_joined(now, worker),
             Input::WorkerDisconnected(incarnation) => self.worker_disconnected(now, incarnation),
+            Input::WorkerElsewhere(worker) => self.worker_elsewhere(now, worker),
+            Input::WorkerGoneElsewhere(incarnation) => self.worker_gone_elsewhere(now, incarnation),
             Input::WorkerLeft { incarnation, held } => self.worker_left(now, incarnation, &held),
             Input::Report(from, report) => self.report(now, from, report),
             Input::Trigger(request) => self.trigger(now, request),
@@ -437,14 +507,18 @@ impl Engine {
             self.wake_runs(now);
             self.plan(now);
         }
+        if self.owned.is_none() {
+            self.stand_by(now);
+        }
         self.settle_edits(now);
         self.note_ahead();
+        self.tell();
         effects.append(&mut self.effects);
     }
 
     /// When [`Input::Tick`] is due at the latest; none when only an input can change anything.
     pub fn next_wake(&self) -> Option<Timestamp> {
-        let owned = self.owned.as_ref()?;
+        let Some(owned) = &self.owned else { return self.next_standby_wake() };
         let run = owned.wakes.first().map(|(at, _)| *at);
         let plan = (owned.committing.is_none() && !owned.reloading).then(|| self.next_plan(owned));
         let worker = self.roster.next_loss(self.config.lost_after);
@@ -464,6 +538,7 @@ impl Engine {
             }),
             open_runs: owned.map_or(0, |owned| owned.runs.len()),
             jobs: owned.map_or(0, |owned| owned.jobs.len()),
+            standby: owned.is_none().then(|| self.standby.view()),
         }
     }
 

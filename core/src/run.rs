@@ -250,6 +250,11 @@ pub enum TriggerKind {
 }
 
 impl TriggerKind {
+    /// Whether somebody asked for this very run: it runs also while its job is paused.
+    pub fn is_by_request(self) -> bool {
+        matches!(self, Self::Api | Self::Retry)
+    }
+
     /// The kind's word in the API.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -6,7 +6,7 @@ use crate::change::Move;
 use crate::ids::{AttemptNo, Incarnation, PlanNo, RunKey};
 use crate::job::{MisfirePolicy, Overlap};
 use crate::routing::Choice;
-use crate::run::{Reason, ReasonCode, RunState, TriggerKind};
+use crate::run::{Reason, ReasonCode, RunState};
 use crate::time::Timestamp;
 
 /// What the runs of the same job before it mean for a run.
@@ -128,9 +128,11 @@ impl Engine {
 
     /// A run that waited its turn is not late for having waited: its latest start counts from now.
     fn extend_held(&mut self, now: Timestamp, key: RunKey) {
-        let open = self.owned_mut().runs.get_mut(&key).expect("the caller looked it up");
+        let owned = self.owned_mut();
+        let open = owned.runs.get_mut(&key).expect("the caller looked it up");
         if let (Phase::Held, Some(job)) = (open.phase, &open.job) {
             open.run.start_by = open.run.start_by.max(job.job.start_by(now, None));
+            owned.telling.changed(key);
         }
     }
 
@@ -278,7 +280,7 @@ impl Engine {
     }
 
     fn is_by_request(open: &OpenRun) -> bool {
-        matches!(open.run.trigger, TriggerKind::Api | TriggerKind::Retry)
+        open.run.trigger.is_by_request()
     }
 
     /// A worker will never start the run: the next one in the order gets it.

@@ -42,7 +42,8 @@ impl Engine {
         touched: Vec<RunKey>,
     ) {
         let Some(owned) = &mut self.owned else {
-            // Without the shard nothing can be said for its workers.
+            // Without the shard nothing can be said for its workers; but it need not arm what it knows to be gone.
+            self.standby.close(&touched);
             return self.effects.push(Effect::EditSettled { jobs_version, may_start: touched });
         };
         let frozen = owned.frozen.entry(job).or_insert(jobs_version);

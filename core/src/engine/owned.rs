@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::edit::PendingEdit;
 use super::jobs::Jobs;
 use super::open_run::{OpenRun, Phase};
+use super::tell::Telling;
 use super::{Effect, Engine, Snapshot};
 use crate::change::Step;
 use crate::ids::{Epoch, Incarnation, JobId, JobsVersion, RunKey};
@@ -45,6 +46,8 @@ pub(super) struct Owned {
     pub(super) frozen: BTreeMap<JobId, JobsVersion>,
     /// Edits whose touched runs are being withdrawn.
     pub(super) edits: Vec<PendingEdit>,
+    /// What the other holders know.
+    pub(super) telling: Telling,
 }
 
 impl Owned {
@@ -55,6 +58,7 @@ impl Owned {
 
     pub(super) fn insert(&mut self, open: OpenRun) {
         let key = open.run.key;
+        self.telling.changed(key);
         self.by_job.entry(key.job).or_default().insert(open.order());
         match open.run.worker {
             Some(worker) => _ = self.by_worker.entry(worker).or_default().insert(key),
@@ -72,6 +76,7 @@ impl Owned {
 
     pub(super) fn remove(&mut self, key: RunKey) -> Option<OpenRun> {
         let open = self.runs.remove(&key)?;
+        self.telling.changed(key);
         if let Some(siblings) = self.by_job.get_mut(&key.job) {
             siblings.remove(&open.order());
             if siblings.is_empty() {
@@ -117,6 +122,9 @@ impl Owned {
             self.unplaced.remove(&key);
         }
         let before = std::mem::replace(&mut open.phase, phase);
+        if (before == Phase::Moving) != (phase == Phase::Moving) {
+            self.telling.changed(key);
+        }
         if phase == Phase::Unplaced {
             self.unplaced.insert(key);
         }
@@ -140,6 +148,7 @@ impl Owned {
 
     pub(super) fn set_worker(&mut self, key: RunKey, worker: Option<Incarnation>) {
         let Some(open) = self.runs.get_mut(&key) else { return };
+        self.telling.changed(key);
         if let Some(before) = std::mem::replace(&mut open.run.worker, worker) {
             self.leave_worker(before, key);
         }
@@ -190,8 +199,10 @@ impl Engine {
         if earlier.epoch == owned.epoch {
             // A slice that is under way stays so until its fate is told.
             owned.committing = earlier.committing;
+            owned.telling = std::mem::take(&mut earlier.telling);
             owned.planned_runs = std::mem::take(&mut earlier.planned_runs);
         }
+        owned.telling.look_at_all();
         owned.frozen.retain(|_, version| *version > snapshot.jobs_version);
         for run in snapshot.open_runs {
             if let Some(worker) = run.worker {
@@ -232,6 +243,7 @@ impl Engine {
         }
         let gone = std::mem::take(&mut earlier.runs);
         self.owned = Some(owned);
+        self.standby.forget_copy();
         self.disarm_gone(&gone);
         self.withdraw(&gone);
         self.assign();
@@ -276,10 +288,21 @@ impl Engine {
         }
     }
 
+    /// Ends to own: what it knew of the plan is its copy until the next owner tells its own.
+    pub(super) fn disown(&mut self, now: Timestamp) {
+        if let Some(news) = self.plan_so_far() {
+            self.owned = None;
+            self.news(now, news);
+        }
+    }
+
     pub(super) fn stalled(&mut self, now: Timestamp, patience: Span) {
-        if let Some(owned) = &mut self.owned {
-            owned.held_until = Some(now.saturating_add(patience));
-            self.reload();
+        match &mut self.owned {
+            Some(owned) => {
+                owned.held_until = Some(now.saturating_add(patience));
+                self.reload();
+            }
+            None => self.standby.hold(now, patience),
         }
     }
 

@@ -116,7 +116,7 @@ impl Engine {
     pub(super) fn report(&mut self, now: Timestamp, from: Incarnation, report: Report) {
         if self.owned.is_none() {
             // The owner acknowledges; the worker keeps the report until then.
-            return;
+            return self.standby.heard(from, &report);
         }
         self.note_withdrawn(from, &report);
         let ack = (from, report.seq);

@@ -61,14 +61,36 @@ pub(super) struct Roster {
 struct Worker {
     /// None for a worker that is only known from rows: it may come, or be gone for good.
     info: Option<WorkerInfo>,
+    /// It has a stream to this server.
+    here: bool,
+    /// It has a stream to another holder.
+    elsewhere: bool,
+    /// It said that it leaves: it gets nothing new.
+    left: bool,
+    /// Since when it has no stream at all.
     away_since: Option<Timestamp>,
+}
+
+impl Worker {
+    /// Known from a row only.
+    fn expected(now: Timestamp) -> Self {
+        Self { info: None, here: false, elsewhere: false, left: false, away_since: Some(now) }
+    }
+
+    fn note_presence(&mut self, now: Timestamp) {
+        if self.here || self.elsewhere {
+            self.away_since = None;
+        } else {
+            self.away_since.get_or_insert(now);
+        }
+    }
 }
 
 impl Roster {
     pub(super) fn connected(&self) -> impl Iterator<Item = &WorkerInfo> {
         self.workers
             .values()
-            .filter(|worker| worker.away_since.is_none())
+            .filter(|worker| worker.away_since.is_none() && !worker.left)
             .filter_map(|worker| worker.info.as_ref())
     }
 
@@ -78,7 +100,7 @@ impl Roster {
 
     /// Notes a worker that is named in a row but has no stream.
     pub(super) fn expect(&mut self, incarnation: Incarnation, now: Timestamp) {
-        self.workers.entry(incarnation).or_insert(Worker { info: None, away_since: Some(now) });
+        self.workers.entry(incarnation).or_insert(Worker::expected(now));
     }
 
     pub(super) fn next_loss(&self, lost_after: Span) -> Option<Timestamp> {
@@ -99,21 +121,12 @@ impl Engine {
     pub(super) fn worker_joined(&mut self, now: Timestamp, worker: WorkerInfo) {
         let incarnation = worker.incarnation;
         let held = worker.held.clone();
-        self.roster.workers.insert(incarnation, Worker { info: Some(worker), away_since: None });
-        let Some(owned) = &mut self.owned else { return };
-        let mut waiting: Vec<RunKey> = owned.unplaced.iter().copied().collect();
-        let at_worker = owned.by_worker.get(&incarnation).into_iter().flatten();
-        waiting
-            .extend(at_worker.filter(|key| {
-                owned.runs[*key].phase != Phase::Waiting || owned.runs[*key].wake_at.is_none()
-            }));
-        for key in waiting {
-            // What the worker has it answers with its present state; what it lost on the way it gets again.
-            owned.wake(key, Some(now));
-        }
-        self.assign();
+        let known = self.roster.workers.entry(incarnation).or_insert_with(|| Worker::expected(now));
+        (known.info, known.here) = (Some(worker), true);
+        known.note_presence(now);
+        self.look_at_runs_of(now, incarnation);
         // What it had and has no longer is ended: another holder took the report, so the store knows.
-        let owned = self.owned_ref();
+        let Some(owned) = &self.owned else { return };
         let missing = owned.by_worker.get(&incarnation).into_iter().flatten().any(|key| {
             let open = &owned.runs[key];
             let had =
@@ -133,9 +146,48 @@ impl Engine {
         }
     }
 
+    /// A worker that another holder reaches is not lost, and can be armed through it.
+    pub(super) fn worker_elsewhere(&mut self, now: Timestamp, worker: WorkerInfo) {
+        let incarnation = worker.incarnation;
+        let known = self.roster.workers.entry(incarnation).or_insert_with(|| Worker::expected(now));
+        let was_away = known.away_since.is_some();
+        known.elsewhere = true;
+        if !known.here {
+            known.info = Some(worker);
+        }
+        known.note_presence(now);
+        if was_away {
+            self.look_at_runs_of(now, incarnation);
+        }
+    }
+
+    pub(super) fn worker_gone_elsewhere(&mut self, now: Timestamp, incarnation: Incarnation) {
+        if let Some(worker) = self.roster.workers.get_mut(&incarnation) {
+            worker.elsewhere = false;
+            worker.note_presence(now);
+        }
+    }
+
+    /// Looks at what waits for a worker that can be reached now.
+    fn look_at_runs_of(&mut self, now: Timestamp, incarnation: Incarnation) {
+        let Some(owned) = &mut self.owned else { return };
+        let mut waiting: Vec<RunKey> = owned.unplaced.iter().copied().collect();
+        let at_worker = owned.by_worker.get(&incarnation).into_iter().flatten();
+        waiting
+            .extend(at_worker.filter(|key| {
+                owned.runs[*key].phase != Phase::Waiting || owned.runs[*key].wake_at.is_none()
+            }));
+        for key in waiting {
+            // What the worker has it answers with its present state; what it lost on the way it gets again.
+            owned.wake(key, Some(now));
+        }
+        self.assign();
+    }
+
     pub(super) fn worker_disconnected(&mut self, now: Timestamp, incarnation: Incarnation) {
         if let Some(worker) = self.roster.workers.get_mut(&incarnation) {
-            worker.away_since.get_or_insert(now);
+            worker.here = false;
+            worker.note_presence(now);
         }
     }
 
@@ -143,7 +195,7 @@ impl Engine {
     pub(super) fn worker_left(&mut self, now: Timestamp, incarnation: Incarnation, held: &[HeldRun]) {
         // It stays in the roster, away, until what it still holds is reported or lost.
         match self.roster.workers.get_mut(&incarnation) {
-            Some(worker) => worker.info = None,
+            Some(worker) => worker.left = true,
             None => return,
         }
         let Some(owned) = &self.owned else { return };

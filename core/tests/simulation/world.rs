@@ -428,6 +428,7 @@ impl World {
             }
             Effect::Ack(acks) => self.acknowledge(server, &acks),
             Effect::EditSettled { jobs_version, may_start } => self.settled(jobs_version, &may_start),
+            Effect::Tell(_) | Effect::ReadShard | Effect::TakeOver { .. } => {}
             Effect::TriggerRefused { .. } | Effect::Started { .. } | Effect::Changed { .. } => {}
             Effect::MapOpen { .. } | Effect::MapAbort { .. } => {
                 unreachable!("maps have a simulation of their own")

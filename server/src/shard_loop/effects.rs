@@ -95,6 +95,15 @@ impl ShardLoop {
                 self.outbox.cancel(to, cancel);
             }
             Effect::Reload => self.want_reload(Duration::ZERO),
+            Effect::Tell(news) => {
+                tracing::trace!(shard = %self.id, epoch = %news.epoch, opened = news.opened.len(), closed = news.closed.len(), "the plan has changed")
+            }
+            Effect::ReadShard => {
+                tracing::debug!(shard = %self.id, "planning seems to lag")
+            }
+            Effect::TakeOver { seen, why } => {
+                tracing::debug!(shard = %self.id, epoch = %seen, why, "the shard is not planned")
+            }
             Effect::MapOpen { run, job } => {
                 if let Some(epoch) = self.epoch {
                     self.shell.maps.open(self.id, epoch, *run, job);

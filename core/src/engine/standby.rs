@@ -1,0 +1,255 @@
+//! A holder that does not own the shard: a copy of the owner's committed plan, from which it arms what the owner may not have armed, and a
+//! watch over the owner's planning. Nothing in here writes to the store: what a standby arms was committed by the owner, and a worker that
+//! has an Arm already answers a second one with its state.
+//!
+//! The copy is kept here; `arm` says when it is armed from, `watch` when the shard is taken over.
+
+mod arm;
+mod watch;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{Engine, JobInForce, PlanNews, Report, ReportKind};
+use crate::ids::{Epoch, Incarnation, JobId, RunKey};
+use crate::run::{Run, RunState};
+use crate::time::{Span, Timestamp};
+use watch::Watch;
+
+/// What an observer may know about a standby.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StandbyView {
+    /// This holder's place, when it was told: 1 is the second holder.
+    pub rank: Option<u8>,
+    /// The highest epoch that it has heard of.
+    pub epoch: Epoch,
+    /// The epoch of its copy; none while it has none.
+    pub copy_of: Option<Epoch>,
+    /// Open runs in its copy.
+    pub runs: usize,
+    /// The owner's watermark as far as it was heard.
+    pub planned_until: Option<Timestamp>,
+}
+
+/// What a standby knows.
+#[derive(Default)]
+pub(super) struct Standby {
+    rank: Option<u8>,
+    /// Whose plan the copy is.
+    copy_of: Option<Epoch>,
+    jobs: BTreeMap<JobId, Arc<JobInForce>>,
+    runs: BTreeMap<RunKey, Copied>,
+    /// When to look at a run again, one entry a run at most.
+    wakes: BTreeSet<(Timestamp, RunKey)>,
+    /// The copied runs of each job, in the order they are due.
+    by_job: BTreeMap<JobId, BTreeSet<(Timestamp, RunKey)>>,
+    /// After a stall nothing is armed before the owner is heard, or this instant.
+    held_until: Option<Timestamp>,
+    watch: Watch,
+}
+
+/// A run of the owner's plan.
+struct Copied {
+    run: Run,
+    /// When it was told: a run that is due at once is the owner's for a while.
+    told_at: Timestamp,
+    wake_at: Option<Timestamp>,
+    heard: Heard,
+}
+
+/// What its worker has said of the copied plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Heard {
+    Nothing,
+    /// It has the Arm, or will never start the run: to arm it again says nothing new.
+    Answered,
+    /// The run is over for certain, whatever the owner's policy.
+    Ended,
+}
+
+impl Heard {
+    fn from(kind: &ReportKind) -> Self {
+        match kind {
+            ReportKind::Succeeded { .. } | ReportKind::Skipped { .. } => Self::Ended,
+            _ => Self::Answered,
+        }
+    }
+}
+
+impl Engine {
+    pub(super) fn ranked(&mut self, now: Timestamp, rank: u8) {
+        if self.standby.rank.replace(rank) != Some(rank) {
+            self.standby.look_at_all(now);
+        }
+    }
+
+    pub(super) fn news(&mut self, now: Timestamp, news: PlanNews) {
+        if let Some(owned) = &self.owned {
+            if news.epoch > owned.epoch {
+                // Another server owns the shard: see whether it is so.
+                self.reload();
+            }
+            return;
+        }
+        self.standby.watch.note_epoch(now, news.epoch);
+        self.standby.held_until = None;
+        self.standby.take(now, news, &self.config);
+    }
+
+    pub(super) fn watermark(&mut self, now: Timestamp, epoch: Epoch, planned_until: Timestamp) {
+        match &self.owned {
+            Some(owned) if epoch > owned.epoch => self.reload(),
+            Some(_) => {}
+            None => {
+                self.standby.held_until = None;
+                self.standby.watch.note_planned(now, epoch, planned_until);
+            }
+        }
+    }
+
+    /// What a standby does when time passes.
+    pub(super) fn stand_by(&mut self, now: Timestamp) {
+        if self.standby.held_until.is_some_and(|until| now < until) {
+            return;
+        }
+        self.standby.held_until = None;
+        self.arm_copied(now);
+        self.watch_planning(now);
+    }
+
+    /// When a standby has something to do next.
+    pub(super) fn next_standby_wake(&self) -> Option<Timestamp> {
+        let standby = &self.standby;
+        let run = standby.rank.and_then(|_| standby.wakes.first().map(|(at, _)| *at));
+        let next = [run, self.next_watch()].into_iter().flatten().min()?;
+        Some(standby.held_until.map_or(next, |held| next.max(held)))
+    }
+}
+
+impl Standby {
+    /// Forgets the plan of others: the server owns the shard.
+    pub(super) fn forget_copy(&mut self) {
+        self.copy_of = None;
+        self.jobs.clear();
+        self.forget_runs();
+    }
+
+    fn forget_runs(&mut self) {
+        self.runs.clear();
+        self.wakes.clear();
+        self.by_job.clear();
+    }
+
+    /// Takes over what an owner tells. What an owner says that was replaced is nothing to go by.
+    fn take(&mut self, now: Timestamp, news: PlanNews, config: &super::EngineConfig) {
+        if self.copy_of.is_some_and(|known| news.epoch < known) {
+            return;
+        }
+        let mut known = BTreeMap::new();
+        if news.full {
+            known = std::mem::take(&mut self.runs);
+            self.jobs.clear();
+            self.forget_runs();
+        } else if self.copy_of != Some(news.epoch) {
+            // A change of a plan that is not known: all of it is on its way.
+            return;
+        }
+        self.copy_of = Some(news.epoch);
+        for job in news.jobs {
+            self.jobs.insert(job.job.id, job);
+        }
+        for id in &news.gone_jobs {
+            self.jobs.remove(id);
+        }
+        self.close(&news.closed);
+        for run in news.opened {
+            let before = known.remove(&run.key).or_else(|| self.remove(run.key));
+            self.insert(now, run, before, config);
+        }
+    }
+
+    fn insert(&mut self, now: Timestamp, run: Run, before: Option<Copied>, config: &super::EngineConfig) {
+        let same = |before: &Copied| {
+            (before.run.attempt, before.run.plan_no, before.run.worker)
+                == (run.attempt, run.plan_no, run.worker)
+        };
+        let before = before.filter(same);
+        let told_at = before.as_ref().map_or(now, |before| before.told_at);
+        let mut heard = before.map_or(Heard::Nothing, |before| before.heard);
+        if run.state == RunState::Running {
+            heard = heard.max(Heard::Answered);
+        }
+        let key = run.key;
+        self.by_job.entry(key.job).or_default().insert((run.due_at, key));
+        self.runs.insert(key, Copied { run, told_at, wake_at: None, heard });
+        let arm_at = self.arm_at(key, config);
+        self.wake(key, arm_at);
+    }
+
+    fn remove(&mut self, key: RunKey) -> Option<Copied> {
+        self.wake(key, None);
+        let copied = self.runs.remove(&key)?;
+        if let Some(siblings) = self.by_job.get_mut(&key.job) {
+            siblings.remove(&(copied.run.due_at, key));
+            if siblings.is_empty() {
+                self.by_job.remove(&key.job);
+            }
+        }
+        Some(copied)
+    }
+
+    /// Drops runs that nobody is to arm any longer.
+    pub(super) fn close(&mut self, keys: &[RunKey]) {
+        for key in keys {
+            self.remove(*key);
+        }
+    }
+
+    /// Takes note of what a worker says to all holders.
+    pub(super) fn heard(&mut self, from: Incarnation, report: &Report) {
+        let Some(copied) = self.runs.get_mut(&report.key) else { return };
+        let of_this_plan = copied.run.attempt == report.attempt
+            && copied.run.worker == Some(from)
+            && report.plan_no >= copied.run.plan_no;
+        if of_this_plan {
+            copied.heard = copied.heard.max(Heard::from(&report.kind));
+            self.wake(report.key, None);
+        }
+    }
+
+    /// After a stall: what is known is old, so the owner is heard first if it speaks soon.
+    pub(super) fn hold(&mut self, now: Timestamp, patience: Span) {
+        /// Three watermarks: an owner that lives has spoken by then.
+        const MOST: Span = Span::from_millis(300);
+        self.held_until = Some(now.saturating_add(patience.min(MOST)));
+    }
+
+    /// Sets when to look at a run again.
+    fn wake(&mut self, key: RunKey, at: Option<Timestamp>) {
+        let Some(copied) = self.runs.get_mut(&key) else { return };
+        if let Some(before) = copied.wake_at {
+            self.wakes.remove(&(before, key));
+        }
+        copied.wake_at = at;
+        if let Some(at) = at {
+            self.wakes.insert((at, key));
+        }
+    }
+
+    fn look_at_all(&mut self, now: Timestamp) {
+        let keys: Vec<RunKey> = self.runs.keys().copied().collect();
+        for key in keys {
+            self.wake(key, Some(now));
+        }
+    }
+
+    pub(super) fn view(&self) -> StandbyView {
+        StandbyView {
+            rank: self.rank,
+            epoch: self.watch.epoch(),
+            copy_of: self.copy_of,
+            runs: self.runs.len(),
+            planned_until: self.watch.planned_until(),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! When a standby arms a run of its copy: late enough for the owner to have done it, early enough to start on time all the same.
+
+use super::{Heard, Standby};
+use crate::engine::{Arm, Effect, Engine, EngineConfig};
+use crate::ids::RunKey;
+use crate::job::{JobKind, Overlap};
+use crate::time::{Span, Timestamp};
+
+/// How soon a run that cannot be armed yet is looked at again (250 ms): its worker may come, or an earlier run of its job end.
+const LOOK_AGAIN: Span = Span::from_millis(250);
+
+impl Engine {
+    /// Arms what is due to be armed by this holder.
+    pub(super) fn arm_copied(&mut self, now: Timestamp) {
+        if self.standby.rank.is_none() {
+            return;
+        }
+        while let Some((at, key)) = self.standby.wakes.first().copied().filter(|(at, _)| *at <= now) {
+            debug_assert!(at <= now, "the set is ordered by time");
+            let next = self.arm_copy(now, key);
+            self.standby.wake(key, next);
+        }
+    }
+
+    /// Arms a run if it is to be armed here and now; says when to look at it again.
+    fn arm_copy(&mut self, now: Timestamp, key: RunKey) -> Option<Timestamp> {
+        let standby = &self.standby;
+        let copied = &standby.runs[&key];
+        let run = &copied.run;
+        if copied.heard > Heard::Nothing || now > run.start_by {
+            return None;
+        }
+        let arm_at = standby.arm_at(key, &self.config)?;
+        if now < arm_at {
+            return Some(arm_at);
+        }
+        // The owner names a worker, and says so; it is the owner, too, who holds back what is paused.
+        let worker = run.worker?;
+        let job = standby.jobs.get(&key.job)?.clone();
+        if !job.job.spec.enabled && !run.trigger.is_by_request() {
+            return None;
+        }
+        if !self.roster.is_connected(worker) || !standby.is_its_turn(key) {
+            return Some(now.saturating_add(LOOK_AGAIN));
+        }
+        let arm = Arm {
+            to: worker,
+            key,
+            attempt: run.attempt,
+            plan_no: run.plan_no,
+            job_version: job.job.version,
+            due_at: run.due_at,
+            start_by: run.start_by,
+            params: run.params.clone(),
+            trace: run.trace_id(),
+            epoch: standby.copy_of.expect("a copy has its epoch"),
+            job,
+        };
+        self.effects.push(Effect::Arm(arm));
+        Some(now.saturating_add(self.config.rearm_after))
+    }
+}
+
+impl Standby {
+    /// When this holder arms the run; none while it does not know its place.
+    pub(super) fn arm_at(&self, key: RunKey, config: &EngineConfig) -> Option<Timestamp> {
+        let lead = match self.rank? {
+            0 => config.arm_lead,
+            1 => config.standby_leads[0],
+            _ => config.standby_leads[1],
+        };
+        let copied = &self.runs[&key];
+        let patience = Span::from_millis(config.arm_lead.as_millis().saturating_sub(lead.as_millis()));
+        let due = copied.run.due_at.saturating_sub(lead);
+        Some(due.max(copied.told_at.saturating_add(patience)))
+    }
+
+    /// Whether no earlier run of the job holds this one up, as far as the copy tells. In doubt it is the owner's to say.
+    fn is_its_turn(&self, key: RunKey) -> bool {
+        let run = &self.runs[&key].run;
+        let Some(job) = self.jobs.get(&key.job) else { return false };
+        let siblings = || {
+            let keys = self.by_job.get(&key.job).into_iter().flatten();
+            keys.map(|(due_at, key)| ((*due_at, *key), &self.runs[key]))
+        };
+        if let Overlap::Parallel { max } = job.job.spec.overlap {
+            let at_workers = siblings().filter(|(_, other)| other.heard == Heard::Answered);
+            return at_workers.count() < max as usize;
+        }
+        siblings().take_while(|(order, _)| *order < (run.due_at, key)).all(|(_, earlier)| {
+            // One worker has both: its JobPool enforces the policy. A parallel run does not stay with its worker.
+            let met = earlier.run.worker == run.worker && job.job.spec.kind == JobKind::Simple;
+            earlier.heard == Heard::Ended || met
+        })
+    }
+}
