@@ -1,0 +1,25 @@
+import { IconBellRinging, IconLayoutDashboard, IconListDetails, IconStack2 } from '@tabler/icons-react';
+import type { ComponentType } from 'react';
+import type { Can } from '#/api/session';
+import type { Key } from '#/i18n/words';
+import type { appWords } from './words';
+
+export interface Entry {
+  to: string;
+  word: Key<typeof appWords.en>;
+  icon: ComponentType<{ size?: number | string; stroke?: number | string }>;
+  /** The second key after `g`. */
+  key: string;
+  /** Whether the entry is for this person; for everybody unless given. */
+  shown?: (can: Can) => boolean;
+}
+
+/** The pages of the navigation, in parts with a line between them. An entry comes together with its page. */
+export const navigation: readonly (readonly Entry[])[] = [
+  [
+    { to: '/', word: 'nav.overview', icon: IconLayoutDashboard, key: 'o' },
+    { to: '/jobs', word: 'nav.jobs', icon: IconBellRinging, key: 'j' },
+    { to: '/runs', word: 'nav.runs', icon: IconListDetails, key: 'r' },
+  ],
+  [{ to: '/groups', word: 'nav.groups', icon: IconStack2, key: 't' }],
+];

@@ -1,0 +1,32 @@
+import { expect, test } from 'vitest';
+import { formatDuration, parseDuration } from './duration';
+
+test.each([
+  ['3ms', 3],
+  ['1s250ms', 1250],
+  ['0s', 0],
+  ['5m', 300_000],
+  ['1h30m', 5_400_000],
+  ['-2ms', -2],
+])('reads %s', (text, milliseconds) => {
+  expect(parseDuration(text)).toBe(milliseconds);
+});
+
+test.each(['', '12', 'soon', '3ms later', '1x'])('refuses %j', (text) => {
+  expect(parseDuration(text)).toBeUndefined();
+});
+
+test.each([
+  [0, '0 ms'],
+  [0.25, '250 µs'],
+  [3, '3 ms'],
+  [999, '999 ms'],
+  [1_250, '1.25 s'],
+  [20_000, '20 s'],
+  [90_000, '1 min 30 s'],
+  [3_600_000, '1 h'],
+  [90_000_000, '1 d 1 h'],
+  [-2, '−2 ms'],
+])('writes %d ms as %s', (milliseconds, text) => {
+  expect(formatDuration(milliseconds)).toBe(text);
+});

@@ -1,0 +1,96 @@
+import { IconCalendarTime } from '@tabler/icons-react';
+import { useInfiniteQuery } from '@tanstack/react-query';
+import { Link } from '@tanstack/react-router';
+import { useMemo } from 'react';
+import type { Schemas } from '#/api/client';
+import { firesQuery, type Job } from '#/api/queries';
+import { useWords } from '#/i18n';
+import { Panel } from '#/ui/page';
+import { StateBadge, ToneBadge, useReasonName, useTriggerName } from '#/ui/state';
+import { Empty, Failed, Loading } from '#/ui/states';
+import { type Column, Table } from '#/ui/table';
+import { Lateness, Time } from '#/ui/time';
+import classes from './page.module.css';
+import { jobWords } from './words';
+
+type Fire = Schemas['FireView'];
+
+/** Every fire time with its outcome: the answer to "why did it (not) run?". */
+export function Ledger({ job }: { job: Job }) {
+  const say = useWords(jobWords);
+  const reasonName = useReasonName();
+  const triggerName = useTriggerName();
+  const list = useInfiniteQuery({ ...firesQuery(String(job.id)), refetchInterval: 10_000 });
+  const fires = useMemo(() => {
+    const pages = list.data?.pages ?? [];
+    // What is to come stands above what was, latest first like the rest.
+    return [...(pages[0]?.upcoming ?? [])].reverse().concat(pages.flatMap((page) => page.items));
+  }, [list.data]);
+
+  const columns: Column<Fire>[] = [
+    {
+      id: 'outcome',
+      header: say('outcome'),
+      width: 124,
+      cell: (fire) =>
+        fire.state === 'upcoming' ? (
+          <ToneBadge tone="slate" icon={IconCalendarTime}>
+            {say('fire.upcoming')}
+          </ToneBadge>
+        ) : (
+          <StateBadge state={fire.state} />
+        ),
+    },
+    {
+      id: 'fire_time',
+      header: say('fire_time'),
+      width: 246,
+      cell: (fire) =>
+        fire.run ? (
+          <Link to="/runs/$run" params={{ run: fire.run }} className="plain">
+            <Time at={fire.fire_time} />
+          </Link>
+        ) : (
+          <Time at={fire.fire_time} />
+        ),
+    },
+    {
+      id: 'lateness',
+      header: say('lateness'),
+      width: 100,
+      align: 'right',
+      from: 520,
+      cell: (fire) => <Lateness of={fire.lateness} />,
+    },
+    {
+      id: 'reason',
+      header: say('reason'),
+      from: 640,
+      cell: (fire) =>
+        fire.reason ? (
+          <span title={fire.reason.detail}>
+            {reasonName(fire.reason.code)} <span className="muted">{fire.reason.detail}</span>
+          </span>
+        ) : (
+          <span className="muted">{fire.trigger ? triggerName(fire.trigger) : ''}</span>
+        ),
+    },
+  ];
+
+  if (list.isPending) return <Loading />;
+  if (list.isError && !list.data) return <Failed error={list.error} retry={() => void list.refetch()} />;
+  return (
+    <Panel flush>
+      <div className={classes.hint}>{say('ledger_hint')}</div>
+      <Table
+        label={say('tab.fires')}
+        columns={columns}
+        rows={fires}
+        rowKey={(fire) => fire.run ?? fire.fire_time}
+        more={list}
+        height={640}
+        empty={<Empty title={say('no_ledger')} />}
+      />
+    </Panel>
+  );
+}

@@ -1,0 +1,171 @@
+import { useQuery } from '@tanstack/react-query';
+import { Link } from '@tanstack/react-router';
+import type { Job } from '#/api/queries';
+import { useWords } from '#/i18n';
+import { useZone } from '#/lib/preferences';
+import { Json } from '#/ui/json';
+import { Facts, Panel } from '#/ui/page';
+import { Outcomes } from '#/ui/state';
+import { Duration, Time } from '#/ui/time';
+import { outcomesQuery } from '../jobs/outcomes';
+import classes from './page.module.css';
+import { jobWords } from './words';
+
+/** What the job is, when it fires next, how it went lately. */
+export function Summary({ job }: { job: Job }) {
+  const say = useWords(jobWords);
+  const viewer = useZone();
+  const { data: runs } = useQuery(outcomesQuery(job.id));
+  const { schedule } = job;
+  const zone = schedule.type === 'cron' ? (schedule.time_zone ?? 'UTC') : undefined;
+  const elsewhere = zone !== undefined && zone !== viewer;
+
+  return (
+    <div className={classes.columns}>
+      <div className={classes.column}>
+        <Panel title={say('schedule')}>
+          <p className={classes.sentence}>{job.schedule_sentence}</p>
+          <Facts
+            facts={[
+              schedule.type === 'cron' && [
+                say('expression'),
+                <code key="cron" className="mono">
+                  {schedule.expression}
+                </code>,
+              ],
+              zone !== undefined && [say('zone'), zone],
+              Boolean(schedule.starts_at) && [say('starts'), <Time key="starts" at={schedule.starts_at} />],
+              Boolean(schedule.ends_at) && [say('ends'), <Time key="ends" at={schedule.ends_at} />],
+              Boolean(schedule.jitter) && [say('jitter'), <Duration key="jitter" of={schedule.jitter} />],
+            ]}
+          />
+        </Panel>
+        <Panel
+          title={say('next_fires')}
+          actions={elsewhere ? <span className="muted">{say('in_job_zone', { zone })}</span> : undefined}
+        >
+          {job.enabled && job.next_fires.length > 0 ? (
+            <ol className={classes.fires}>
+              {job.next_fires.map((at) => (
+                <li key={at}>
+                  <Time at={at} milliseconds={false} />
+                  {elsewhere && (
+                    <span className="muted">
+                      <Time at={at} zone={zone} milliseconds={false} />
+                    </span>
+                  )}
+                  <span className="muted">
+                    <Time at={at} show="relative" />
+                  </span>
+                </li>
+              ))}
+            </ol>
+          ) : (
+            <span className="muted">{job.enabled ? say('no_fires') : say('no_fires_paused')}</span>
+          )}
+        </Panel>
+        <Panel title={say('outcomes')}>
+          {runs && <Outcomes outcomes={runs.map((run) => ({ run: run.id, state: run.state }))} />}
+        </Panel>
+        <Panel title={say('params')}>
+          <Json value={job.params ?? null} label={say('params')} />
+        </Panel>
+      </div>
+      <div className={classes.column}>
+        <Panel title={say('policies')}>
+          <Policies job={job} />
+        </Panel>
+        <Panel title={say('facts')}>
+          <Facts
+            facts={[
+              [
+                say('handler'),
+                <code key="handler" className="mono">
+                  {job.handler}
+                </code>,
+              ],
+              [say('kind'), say(job.kind === 'parallel' ? 'kind.parallel' : 'kind.simple')],
+              [
+                say('group'),
+                <Link key="group" to="/groups/$group" params={{ group: job.group }}>
+                  {job.group}
+                </Link>,
+              ],
+              [say('shard'), <span key="shard">{job.shard}</span>],
+              Boolean(job.owner) && [say('owner'), job.owner],
+              Object.keys(job.labels ?? {}).length > 0 && [
+                say('labels'),
+                <Labels key="labels" of={job.labels ?? {}} />,
+              ],
+              [
+                say('updated'),
+                <>
+                  <Time at={job.updated_at} milliseconds={false} />{' '}
+                  <span className="muted">{say('by', { name: job.updated_by })}</span>
+                </>,
+              ],
+              [say('created'), <Time key="created" at={job.created_at} milliseconds={false} />],
+            ]}
+          />
+        </Panel>
+      </div>
+    </div>
+  );
+}
+
+function Labels({ of }: { of: Record<string, unknown> }) {
+  return (
+    <span className={classes.labels}>
+      {Object.entries(of).map(([name, value]) => (
+        <Link key={name} to="/jobs" search={{ label: `${name}=${value}` }} className={classes.label}>
+          {name}: {String(value)}
+        </Link>
+      ))}
+    </span>
+  );
+}
+
+/** The policies in words. */
+function Policies({ job }: { job: Job }) {
+  const say = useWords(jobWords);
+  const { misfire, overlap, routing, retry } = job;
+  return (
+    <Facts
+      facts={[
+        [
+          say('misfire'),
+          <>
+            {say(`misfire.${misfire?.policy ?? 'fire_once'}`, { limit: misfire?.limit ?? 10 })}{' '}
+            {misfire?.window && <span className="muted">· {say('within', { window: misfire.window })}</span>}
+          </>,
+        ],
+        [
+          say('overlap'),
+          overlap?.policy === 'parallel'
+            ? say('overlap.parallel', { max: overlap.max ?? '∞' })
+            : overlap?.policy === 'queue'
+              ? say('overlap.queue', { limit: overlap.limit ?? 1000 })
+              : say(`overlap.${overlap?.policy ?? 'queue'}`),
+        ],
+        [
+          say('routing'),
+          routing?.policy === 'hash'
+            ? say('routing.hash', { field: routing.field })
+            : say(`routing.${routing?.policy ?? 'any'}`),
+        ],
+        [
+          say('retry'),
+          (retry?.max_attempts ?? 1) > 1
+            ? say('retry_text', {
+                count: retry?.max_attempts ?? 1,
+                initial: retry?.initial ?? '1s',
+                max: retry?.max ?? '5m',
+              })
+            : say('no_retry'),
+        ],
+        [say('timeout'), job.timeout ? <Duration key="timeout" of={job.timeout} /> : say('no_timeout')],
+        [say('worker_lost'), say(`worker_lost.${job.worker_lost ?? 'retry'}`)],
+      ]}
+    />
+  );
+}

@@ -1,0 +1,295 @@
+import { ActionIcon, Button, Select, Tooltip } from '@mantine/core';
+import { IconPlayerPause, IconPlayerPlay, IconPlayerTrackNext } from '@tabler/icons-react';
+import { useInfiniteQuery, useQuery, useQueryClient } from '@tanstack/react-query';
+import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
+import { useCallback, useMemo, useState } from 'react';
+import { api, data, type Schemas } from '#/api/client';
+import { groupsQuery, itemsOf, type Job, jobsQuery } from '#/api/queries';
+import { useCan } from '#/api/session';
+import { useWords } from '#/i18n';
+import { forAll } from '#/lib/bulk';
+import { parseDuration } from '#/lib/duration';
+import { Confirm } from '#/ui/confirm';
+import { FilterBox } from '#/ui/filter';
+import { IconToneOn, IconTonePaused } from '#/ui/marks';
+import { Page } from '#/ui/page';
+import { Outcomes, ToneBadge } from '#/ui/state';
+import { Empty, Failed, Loading } from '#/ui/states';
+import { BulkBar, type Column, Table } from '#/ui/table';
+import { tell, tellRefused } from '#/ui/tell';
+import { Lateness, Time } from '#/ui/time';
+import { outcomesQuery } from './outcomes';
+import classes from './page.module.css';
+import { jobsWords } from './words';
+
+const route = getRouteApi('/signed-in/jobs');
+
+type BulkAction = 'pause' | 'resume' | 'trigger';
+
+export function JobsPage() {
+  const say = useWords(jobsWords);
+  const search = route.useSearch();
+  const navigate = useNavigate({ from: '/jobs' });
+  const queries = useQueryClient();
+  const can = useCan();
+  const [selected, setSelected] = useState<Set<string>>(new Set());
+  const [asking, setAsking] = useState<BulkAction>();
+
+  const filter = {
+    text: search.text,
+    group: search.group,
+    enabled: search.enabled === undefined ? undefined : search.enabled === 'true',
+    kind: search.kind as Schemas['JobKind'] | undefined,
+    label: search.label,
+  };
+  const list = useInfiniteQuery(jobsQuery(filter));
+  const groups = useInfiniteQuery(groupsQuery());
+  const groupNames = useMemo(() => new Map(itemsOf(groups.data).map((group) => [group.id, group.name])), [groups.data]);
+  const jobs = itemsOf(list.data);
+
+  const change = useCallback(
+    (part: Partial<typeof search>) => void navigate({ search: (before) => ({ ...before, ...part }), replace: true }),
+    [navigate],
+  );
+  const onText = useCallback((text: string) => change({ text: text || undefined }), [change]);
+
+  const trigger = useCallback(
+    async (job: Job) => {
+      try {
+        const answer = await data(
+          api.POST('/api/v1/jobs/{job}/runs', {
+            params: { path: { job: job.id }, header: { 'Idempotency-Key': crypto.randomUUID() } },
+          }),
+        );
+        tell(answer.warning || say('triggered', { name: job.name }));
+        void navigate({ to: '/runs/$run', params: { run: answer.run_id } });
+      } catch (error) {
+        tellRefused(error);
+      }
+    },
+    [navigate, say],
+  );
+
+  const columns: Column<Job>[] = [
+    {
+      id: 'name',
+      header: say('name'),
+      cell: (job) => (
+        <div className={classes.name}>
+          <Link to="/jobs/$job" params={{ job: String(job.id) }} className="plain ellipsis" preload="intent">
+            <strong>{job.name}</strong>
+          </Link>
+          {job.kind === 'parallel' && <span className={classes.kind}>{say('kind.parallel')}</span>}
+        </div>
+      ),
+    },
+    {
+      id: 'status',
+      header: say('status'),
+      width: 104,
+      from: 420,
+      cell: (job) =>
+        job.enabled ? (
+          <ToneBadge tone="green" icon={IconToneOn}>
+            {say('enabled')}
+          </ToneBadge>
+        ) : (
+          <ToneBadge tone="slate" icon={IconTonePaused}>
+            {say('paused')}
+          </ToneBadge>
+        ),
+    },
+    {
+      id: 'schedule',
+      header: say('schedule'),
+      from: 700,
+      cell: (job) => (
+        <span title={scheduleTitle(job)}>
+          {job.schedule_sentence}
+          {job.schedule.type === 'cron' && job.schedule.time_zone && (
+            <span className="muted"> · {job.schedule.time_zone}</span>
+          )}
+        </span>
+      ),
+    },
+    {
+      id: 'next',
+      header: say('next'),
+      width: 128,
+      cell: (job) =>
+        job.enabled && job.next_fires[0] ? (
+          <Time at={job.next_fires[0]} show="relative" />
+        ) : (
+          <span className="muted">{job.schedule.type === 'api' ? say('only_api') : say('not_planned')}</span>
+        ),
+    },
+    { id: 'outcomes', header: say('outcomes'), width: 136, from: 900, cell: (job) => <LastRuns job={job.id} /> },
+    {
+      id: 'lateness',
+      header: say('lateness'),
+      width: 96,
+      align: 'right',
+      from: 1000,
+      cell: (job) => <LastLateness job={job.id} />,
+    },
+    {
+      id: 'group',
+      header: say('group'),
+      width: 150,
+      from: 820,
+      cell: (job) => (
+        <Link to="/groups/$group" params={{ group: job.group }} className="plain" title={job.group}>
+          {groupNames.get(job.group) ?? job.group}
+        </Link>
+      ),
+    },
+    {
+      id: 'actions',
+      header: '',
+      width: 56,
+      align: 'right',
+      cell: (job) =>
+        can('operator', job.group) && (
+          <Tooltip label={say('trigger')}>
+            <ActionIcon aria-label={say('trigger_job', { name: job.name })} onClick={() => void trigger(job)}>
+              <IconPlayerTrackNext size={16} />
+            </ActionIcon>
+          </Tooltip>
+        ),
+    },
+  ];
+
+  const chosen = jobs.filter((job) => selected.has(String(job.id)));
+  const mayAct = chosen.length > 0 && chosen.every((job) => can('operator', job.group));
+
+  async function act(action: BulkAction) {
+    const result = await forAll(chosen, (job) => {
+      const params = { path: { job: job.id } };
+      if (action === 'pause') return api.POST('/api/v1/jobs/{job}/pause', { params });
+      if (action === 'resume') return api.POST('/api/v1/jobs/{job}/resume', { params });
+      return api.POST('/api/v1/jobs/{job}/runs', {
+        params: { ...params, header: { 'Idempotency-Key': crypto.randomUUID() } },
+      });
+    });
+    void queries.invalidateQueries({ queryKey: ['jobs'] });
+    if (result.done.length > 0) tell(say('done', { count: result.done.length }));
+    const [first] = result.refused;
+    if (first) tellRefused(say('refused', { count: result.refused.length, why: first.problem.message }));
+    setSelected(new Set(result.refused.map(({ item }) => String(item.id))));
+  }
+
+  const filtered = Object.values(search).some(Boolean);
+  return (
+    <Page title={say('title')} fill>
+      <div className={classes.filters}>
+        <FilterBox value={search.text ?? ''} onChange={onText} placeholder={say('placeholder')} />
+        <Select
+          aria-label={say('group')}
+          placeholder={say('all_groups')}
+          data={itemsOf(groups.data).map((group) => ({ value: group.id, label: group.name }))}
+          value={search.group ?? null}
+          onChange={(group) => change({ group: group ?? undefined })}
+          clearable
+          searchable
+          w={180}
+        />
+        <Select
+          aria-label={say('status')}
+          placeholder={say('all_states')}
+          data={[
+            { value: 'true', label: say('only_enabled') },
+            { value: 'false', label: say('only_paused') },
+          ]}
+          value={search.enabled ?? null}
+          onChange={(enabled) => change({ enabled: enabled ?? undefined })}
+          clearable
+          w={140}
+        />
+        <Select
+          aria-label={say('all_kinds')}
+          placeholder={say('all_kinds')}
+          data={[
+            { value: 'simple', label: say('kind.simple') },
+            { value: 'parallel', label: say('kind.parallel') },
+          ]}
+          value={search.kind ?? null}
+          onChange={(kind) => change({ kind: kind ?? undefined })}
+          clearable
+          w={130}
+        />
+      </div>
+      <BulkBar count={selected.size} onClear={() => setSelected(new Set())}>
+        {mayAct && (
+          <>
+            <Button
+              variant="default"
+              leftSection={<IconPlayerTrackNext size={14} />}
+              onClick={() => setAsking('trigger')}
+            >
+              {say('trigger')}
+            </Button>
+            <Button variant="default" leftSection={<IconPlayerPause size={14} />} onClick={() => setAsking('pause')}>
+              {say('pause')}
+            </Button>
+            <Button variant="default" leftSection={<IconPlayerPlay size={14} />} onClick={() => void act('resume')}>
+              {say('resume')}
+            </Button>
+          </>
+        )}
+      </BulkBar>
+      {list.isPending ? (
+        <Loading />
+      ) : list.isError ? (
+        <Failed error={list.error} retry={() => void list.refetch()} />
+      ) : (
+        <Table
+          label={say('title')}
+          height="fill"
+          columns={columns}
+          rows={jobs}
+          rowKey={(job) => String(job.id)}
+          rowName={(job) => job.name}
+          {...(can.anywhere('operator') ? { selected, onSelect: setSelected } : {})}
+          more={list}
+          total={list.data.pages[0]?.total ?? undefined}
+          totalCapped={list.data.pages[0]?.total_capped}
+          empty={
+            filtered ? <Empty title={say('empty_filtered')} /> : <Empty title={say('empty')}>{say('empty_hint')}</Empty>
+          }
+        />
+      )}
+      <Confirm
+        opened={asking !== undefined}
+        onClose={() => setAsking(undefined)}
+        title={
+          asking === 'trigger'
+            ? say('trigger_title', { count: chosen.length })
+            : say('pause_title', { count: chosen.length })
+        }
+        verb={asking === 'trigger' ? say('trigger') : say('pause')}
+        onConfirm={() => act(asking ?? 'pause')}
+      >
+        {asking === 'trigger' ? say('trigger_text') : say('pause_text')}
+      </Confirm>
+    </Page>
+  );
+}
+
+/** What the schedule is written as. */
+function scheduleTitle(job: Job): string {
+  const { schedule } = job;
+  return schedule.type === 'cron' ? `${schedule.expression} ${schedule.time_zone ?? 'UTC'}` : job.schedule_sentence;
+}
+
+function LastRuns({ job }: { job: number }) {
+  const { data: runs } = useQuery(outcomesQuery(job));
+  if (!runs) return null;
+  return <Outcomes outcomes={runs.map((run) => ({ run: run.id, state: run.state }))} />;
+}
+
+function LastLateness({ job }: { job: number }) {
+  const { data: runs } = useQuery(outcomesQuery(job));
+  const late = runs?.map((run) => parseDuration(run.lateness)).filter((late) => late !== undefined);
+  if (!late || late.length === 0) return <span className="muted">–</span>;
+  return <Lateness of={Math.max(...late)} />;
+}

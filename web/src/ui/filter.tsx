@@ -1,0 +1,60 @@
+import { ActionIcon, Kbd, TextInput } from '@mantine/core';
+import { IconSearch, IconX } from '@tabler/icons-react';
+import { useEffect, useState } from 'react';
+import { useWords } from '#/i18n';
+import { uiWords } from './words';
+
+interface FilterProps {
+  value: string;
+  onChange: (value: string) => void;
+  placeholder: string;
+  label?: string;
+}
+
+/** A pause in typing after which the list is asked for. */
+const PAUSE_MS = 250;
+
+/** The filter box of a list; `/` goes to it. */
+export function FilterBox({ value, onChange, placeholder, label }: FilterProps) {
+  const say = useWords(uiWords);
+  const [text, setText] = useState(value);
+  useEffect(() => setText(value), [value]);
+  useEffect(() => {
+    if (text === value) return;
+    const timer = setTimeout(() => onChange(text), PAUSE_MS);
+    return () => clearTimeout(timer);
+  }, [text, value, onChange]);
+  return (
+    <TextInput
+      data-filter
+      aria-label={label ?? say('filter')}
+      placeholder={placeholder}
+      value={text}
+      onChange={(event) => setText(event.currentTarget.value)}
+      onKeyDown={(event) => {
+        if (event.key === 'Escape') event.currentTarget.blur();
+        if (event.key === 'Enter') onChange(text);
+      }}
+      leftSection={<IconSearch size={14} />}
+      rightSection={
+        text ? (
+          <ActionIcon
+            size="xs"
+            aria-label={say('clear_filters')}
+            onClick={() => {
+              setText('');
+              onChange('');
+            }}
+          >
+            <IconX size={12} />
+          </ActionIcon>
+        ) : (
+          <Kbd size="xs" aria-hidden>
+            /
+          </Kbd>
+        )
+      }
+      style={{ flex: '1 1 240px', maxWidth: 420 }}
+    />
+  );
+}

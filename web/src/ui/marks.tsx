@@ -1,0 +1,1 @@
+export { IconPlayerPauseFilled as IconTonePaused, IconPointFilled as IconToneOn } from '@tabler/icons-react';

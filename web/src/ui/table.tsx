@@ -1,0 +1,262 @@
+import { Button, Checkbox, Loader } from '@mantine/core';
+import {
+  type ColumnDef,
+  flexRender,
+  getCoreRowModel,
+  type RowSelectionState,
+  useReactTable,
+} from '@tanstack/react-table';
+import { useVirtualizer } from '@tanstack/react-virtual';
+import { type KeyboardEvent, type ReactNode, useEffect, useMemo, useRef, useState } from 'react';
+import { useWords } from '#/i18n';
+import { count } from '#/lib/time';
+import classes from './table.module.css';
+import { uiWords } from './words';
+
+export interface Column<Row> {
+  id: string;
+  header: string;
+  cell: (row: Row) => ReactNode;
+  /** Pixels; columns without share what is left. */
+  width?: number;
+  align?: 'right';
+  /** Left out where the table is narrower than this many pixels. */
+  from?: number;
+}
+
+/** What a list fetched in pages says of itself: the answer of `useInfiniteQuery` fits. */
+export interface MorePages {
+  hasNextPage: boolean;
+  isFetchingNextPage: boolean;
+  isFetchNextPageError: boolean;
+  fetchNextPage: () => unknown;
+}
+
+interface TableProps<Row> {
+  label: string;
+  columns: readonly Column<Row>[];
+  rows: readonly Row[];
+  rowKey: (row: Row) => string;
+  /** Selection by row key; without it there are no boxes. */
+  selected?: ReadonlySet<string>;
+  onSelect?: (selected: Set<string>) => void;
+  rowName?: (row: Row) => string;
+  more?: MorePages;
+  total?: number | undefined;
+  totalCapped?: boolean | undefined;
+  empty?: ReactNode;
+  /** `fill` takes the height that the page leaves, a number is the most pixels, `auto` shows all rows. */
+  height?: 'fill' | 'auto' | number;
+  rowHeight?: number;
+}
+
+/** Rows outside of the window that are drawn ahead, so that scrolling shows no gaps. */
+const OVERSCAN = 12;
+
+/** The next page is fetched when this few rows are left below. */
+const FETCH_AHEAD = 20;
+
+/** A list as a table: only the rows in sight are drawn, further pages come by scrolling, arrow keys go from row to row. */
+export function Table<Row>({
+  label,
+  columns,
+  rows,
+  rowKey,
+  selected,
+  onSelect,
+  rowName = rowKey,
+  more,
+  total,
+  totalCapped,
+  empty,
+  height = 'auto',
+  rowHeight = 42,
+}: TableProps<Row>) {
+  const say = useWords(uiWords);
+  const scroller = useRef<HTMLDivElement>(null);
+  const [width, setWidth] = useState(1200);
+
+  useEffect(() => {
+    const element = scroller.current;
+    if (!element) return;
+    const observer = new ResizeObserver(() => setWidth(element.clientWidth));
+    observer.observe(element);
+    setWidth(element.clientWidth);
+    return () => observer.disconnect();
+  }, []);
+
+  const shown = useMemo(() => columns.filter((column) => (column.from ?? 0) <= width), [columns, width]);
+  const definitions = useMemo<ColumnDef<Row>[]>(
+    () =>
+      shown.map((column) => ({ id: column.id, header: column.header, cell: ({ row }) => column.cell(row.original) })),
+    [shown],
+  );
+  const rowSelection = useMemo<RowSelectionState>(
+    () => Object.fromEntries([...(selected ?? [])].map((key) => [key, true])),
+    [selected],
+  );
+  const table = useReactTable({
+    data: rows as Row[],
+    columns: definitions,
+    getRowId: rowKey,
+    getCoreRowModel: getCoreRowModel(),
+    enableRowSelection: onSelect !== undefined,
+    state: { rowSelection },
+    onRowSelectionChange: (change) => {
+      const next = typeof change === 'function' ? change(rowSelection) : change;
+      onSelect?.(new Set(Object.keys(next).filter((key) => next[key])));
+    },
+  });
+
+  const all = table.getRowModel().rows;
+  const virtual = height !== 'auto';
+  const virtualizer = useVirtualizer({
+    count: all.length,
+    getScrollElement: () => scroller.current,
+    estimateSize: () => rowHeight,
+    overscan: OVERSCAN,
+    enabled: virtual,
+  });
+  const items = virtual ? virtualizer.getVirtualItems() : all.map((_, index) => ({ index, start: 0, end: 0 }));
+  const first = items[0];
+  const last = items[items.length - 1];
+  const above = virtual && first ? first.start : 0;
+  const below = virtual && last ? virtualizer.getTotalSize() - last.end : 0;
+
+  const nearEnd = virtual && last !== undefined && last.index >= all.length - FETCH_AHEAD;
+  useEffect(() => {
+    if (nearEnd && more?.hasNextPage && !more.isFetchingNextPage && !more.isFetchNextPageError) more.fetchNextPage();
+  }, [nearEnd, more]);
+
+  function onKeyDown(event: KeyboardEvent) {
+    if (event.key !== 'ArrowDown' && event.key !== 'ArrowUp') return;
+    const row = (event.target as HTMLElement).closest('tr[data-index]');
+    if (!row) return;
+    const to = event.key === 'ArrowDown' ? row.nextElementSibling : row.previousElementSibling;
+    const target = to?.querySelector<HTMLElement>('a, button');
+    if (!target) return;
+    event.preventDefault();
+    target.focus();
+  }
+
+  const extra = onSelect ? 1 : 0;
+  return (
+    <div className={classes.frame} data-height={typeof height === 'number' ? 'bounded' : height}>
+      {/* biome-ignore lint/a11y/noStaticElementInteractions: arrow keys are an addition to Tab */}
+      <div
+        className={classes.scroller}
+        ref={scroller}
+        style={typeof height === 'number' ? { maxHeight: height } : undefined}
+        onKeyDown={onKeyDown}
+        tabIndex={virtual ? 0 : undefined}
+        role={virtual ? 'region' : undefined}
+        aria-label={virtual ? label : undefined}
+      >
+        <table className={classes.table} aria-label={label} aria-rowcount={all.length + 1}>
+          <colgroup>
+            {extra > 0 && <col style={{ width: 40 }} />}
+            {shown.map((column) => (
+              <col key={column.id} style={column.width ? { width: column.width } : undefined} />
+            ))}
+          </colgroup>
+          <thead>
+            <tr>
+              {extra > 0 && (
+                <th className={classes.box}>
+                  <Checkbox
+                    size="xs"
+                    aria-label={say('select_all')}
+                    checked={table.getIsAllRowsSelected() && all.length > 0}
+                    indeterminate={table.getIsSomeRowsSelected()}
+                    onChange={table.getToggleAllRowsSelectedHandler()}
+                  />
+                </th>
+              )}
+              {shown.map((column) => (
+                <th key={column.id} data-align={column.align} scope="col">
+                  {column.header}
+                </th>
+              ))}
+            </tr>
+          </thead>
+          <tbody>
+            {above > 0 && <tr aria-hidden style={{ height: above }} />}
+            {items.map(({ index }) => {
+              const row = all[index];
+              if (!row) return null;
+              return (
+                <tr
+                  key={row.id}
+                  data-index={index}
+                  aria-rowindex={index + 2}
+                  data-selected={row.getIsSelected() || undefined}
+                  style={{ height: rowHeight }}
+                >
+                  {extra > 0 && (
+                    <td className={classes.box}>
+                      <Checkbox
+                        size="xs"
+                        aria-label={say('select_row', { name: rowName(row.original) })}
+                        checked={row.getIsSelected()}
+                        onChange={row.getToggleSelectedHandler()}
+                      />
+                    </td>
+                  )}
+                  {row.getVisibleCells().map((cell, at) => (
+                    <td key={cell.id} data-align={shown[at]?.align}>
+                      {flexRender(cell.column.columnDef.cell, cell.getContext())}
+                    </td>
+                  ))}
+                </tr>
+              );
+            })}
+            {below > 0 && <tr aria-hidden style={{ height: below }} />}
+          </tbody>
+        </table>
+        {all.length === 0 && empty}
+      </div>
+      {more && (all.length > 0 || more.isFetchingNextPage) && (
+        <div className={classes.foot}>
+          {more.isFetchingNextPage ? (
+            <>
+              <Loader size={12} aria-hidden /> {say('loading_more')}…
+            </>
+          ) : more.isFetchNextPageError ? (
+            <>
+              {say('load_failed_more')}
+              <Button size="compact-xs" variant="default" onClick={() => more.fetchNextPage()}>
+                {say('retry')}
+              </Button>
+            </>
+          ) : total !== undefined && (more.hasNextPage || totalCapped) ? (
+            <span className="num">
+              {say('loaded_of', { loaded: count(all.length), total: count(total, totalCapped) })}
+            </span>
+          ) : (
+            <span className="num">{say('loaded_all', { count: all.length })}</span>
+          )}
+          {!virtual && more.hasNextPage && !more.isFetchingNextPage && !more.isFetchNextPageError && (
+            <Button size="compact-xs" variant="default" onClick={() => more.fetchNextPage()}>
+              {say('more')}
+            </Button>
+          )}
+        </div>
+      )}
+    </div>
+  );
+}
+
+/** What stands above a table while rows are selected. */
+export function BulkBar({ count, onClear, children }: { count: number; onClear: () => void; children: ReactNode }) {
+  const say = useWords(uiWords);
+  if (count === 0) return null;
+  return (
+    <div className={classes.bulk} role="toolbar" aria-label={say('selected', { count })}>
+      <strong className="num">{say('selected', { count })}</strong>
+      {children}
+      <Button variant="subtle" color="gray" onClick={onClear}>
+        {say('clear_selection')}
+      </Button>
+    </div>
+  );
+}
