@@ -1,7 +1,8 @@
 # Each target says what it does in one line: `make help`. The work is in shell scripts and in cargo.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test verify bench cluster cluster-kill cluster-revive cluster-stop ha sim
+.PHONY: help run build test verify bench cluster cluster-watch cluster-kill cluster-drain cluster-pause cluster-resume cluster-revive \
+	cluster-stop ha end-to-end sim
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,8 +27,20 @@ bench: ## Measure triggers, lateness and throughput on SQLite and on MariaDB
 cluster: ## Run a whole cluster on this machine: 3 ZooKeepers, MariaDB, 3 servers, 3 consoles behind nginx, 2 workers
 	@./tests/cluster.sh start
 
-cluster-kill: ## Kill one process of that cluster: make cluster-kill NAME=server-1; cluster-revive starts it again
+cluster-watch: ## Watch that cluster: processes, owner, last runs; NAME below is server-1, console-2, worker-1, nginx, zookeeper-1, mariadb or owner
+	@./tests/cluster.sh watch
+
+cluster-kill: ## Kill one process of that cluster: make cluster-kill NAME=owner
 	@./tests/cluster.sh kill $(NAME)
+
+cluster-drain: ## Ask one of its processes to end: make cluster-drain NAME=server-1
+	@./tests/cluster.sh stop-gently $(NAME)
+
+cluster-pause: ## Have one of its processes stand still: make cluster-pause NAME=mariadb
+	@./tests/cluster.sh pause $(NAME)
+
+cluster-resume: ## ... and go on: make cluster-resume NAME=mariadb
+	@./tests/cluster.sh resume $(NAME)
 
 cluster-revive: ## Start a killed process again: make cluster-revive NAME=server-1
 	@./tests/cluster.sh revive $(NAME)
@@ -35,7 +48,10 @@ cluster-revive: ## Start a killed process again: make cluster-revive NAME=server
 cluster-stop: ## Stop that cluster and delete its data
 	@./tests/cluster.sh stop
 
-ha: ## Run the end-to-end tests with real processes and their faults
+ha: ## Break a real cluster on purpose and judge it: make ha CASES=F1,F3 TRIALS=5 (CASES=list shows them; TABLE=docs/reliability.md writes the figures)
+	@./tests/ha.sh
+
+end-to-end: ## Run the end-to-end stories with real processes
 	@./tests/run-all.sh ha
 
 sim: ## Run the seeded simulation of the trigger engine; SEEDS=100000 for more

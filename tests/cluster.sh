@@ -3,10 +3,18 @@
 # machine rooms, three consoles behind nginx, two workers.
 #
 #   cluster.sh start              builds the release binaries and starts everything; the last line is the URL
-#   cluster.sh status             which processes run
-#   cluster.sh kill NAME          kill -9 of server-1, console-2, worker-1, ...
+#   cluster.sh status             which processes run, who owns the samples' shard, how late its last runs were
+#   cluster.sh watch              the same each second, until Ctrl-C
+#   cluster.sh kill NAME          kill -9 of server-1, console-2, worker-1, nginx, zookeeper-1, mariadb ...
+#   cluster.sh stop-gently NAME   SIGTERM: a server hands over, a worker drains
 #   cluster.sh revive NAME        starts it again
+#   cluster.sh pause NAME         SIGSTOP: it keeps its connections and says nothing
+#   cluster.sh resume NAME        SIGCONT
+#   cluster.sh owner              the server that owns the samples' shard
 #   cluster.sh stop               ends everything and deletes its data
+#
+# "owner" stands for the server that owns the samples' shard: cluster.sh kill owner. Cutting the network between any two needs namespaces, which
+# `make ha` has: make ha CASES=F5,F6,F7,F8,F9,F10.
 #
 # Everything is below CLUSTER_DIR (default ./carillon-cluster), the logs too. Ports: nginx 7700, consoles 7701 to 7703, servers
 # 7711 to 7713; BASE_PORT=8800 moves them all by as much. BIN_DIR (default target/release) holds the binaries.
@@ -125,13 +133,65 @@ start() {
     say "$URL"
 }
 
+# The arguments to a script of tests/services for a service's name: zookeeper-2 -> zookeeper.sh ... 2.
+service() {
+    local verb=$1 name=$2
+    case $name in
+        zookeeper-[1-3]) tests/services/zookeeper.sh "$verb" "$DIR/zookeeper" "${name##*-}" ;;
+        mariadb) tests/services/mariadb.sh "$verb" "$DIR/mariadb" ;;
+        *) return 1 ;;
+    esac
+}
+
+is_service() { [[ $1 == zookeeper-[1-3] || $1 == mariadb ]]; }
+
+# Asks the console as the administrator.
+ask() {
+    CARILLON_CONSOLE=$URL CARILLON_TOKEN=$(cat "$DIR/admin.token") "$BIN/carillon" "$@"
+}
+
+owner() { ask shard list | awk 'NR == 2 { print $2 }'; }
+
+# A name, with "owner" replaced by the one it stands for.
+named() {
+    local name=${1:?which process? see cluster.sh help}
+    if [[ $name != owner ]]; then echo "$name" && return; fi
+    name=$(owner) && [[ -n $name ]] || die "nobody says who the owner is"
+    say "the owner is $name" >&2
+    echo "$name"
+}
+
+send() {
+    local signal=$1 name=$2 verb=$3 pid
+    if is_service "$name"; then service "$verb" "$name" && return; fi
+    pid=$(pid_of "$name") || die "$name does not run"
+    kill "-$signal" "$pid"
+}
+
+watch() {
+    while true; do
+        clear
+        date
+        status || true
+        sleep 1
+    done
+}
+
 status() {
     local file name
     for file in "$DIR"/*.pid; do
         name=$(basename "$file" .pid)
         [[ $name != nginx.own ]] || continue
-        if pid=$(pid_of "$name"); then say "$name runs ($pid)"; else say "$name is down"; fi
+        if pid=$(pid_of "$name"); then
+            if [[ $(sed 's/.*) //; s/ .*//' "/proc/$pid/stat" 2>/dev/null) == T ]]; then say "$name stands still ($pid)"; else say "$name runs ($pid)"; fi
+        else
+            say "$name is down"
+        fi
     done
+    export CARILLON_CONSOLE=$URL CARILLON_TOKEN
+    CARILLON_TOKEN=$(cat "$DIR/admin.token")
+    timeout 3 "$BIN/carillon" shard list || say "no console answers"
+    timeout 3 "$BIN/carillon" run list --limit 8 || true
 }
 
 stop() {
@@ -156,7 +216,23 @@ case ${1:-help} in
     start) start ;;
     stop) stop ;;
     status) status ;;
-    kill) pid=$(pid_of "${2:?which process?}") || die "$2 does not run" && kill -KILL "$pid" ;;
-    revive) if pid_of "${2:?which process?}" >/dev/null; then die "$2 runs"; fi; launch "$2" ;;
+    watch) watch ;;
+    owner) owner ;;
+    kill) name=$(named "${2:-}") && send KILL "$name" kill ;;
+    stop-gently)
+        name=$(named "${2:-}")
+        if is_service "$name"; then die "services are killed or paused"; fi
+        send TERM "$name" -
+        ;;
+    pause) name=$(named "${2:-}") && send STOP "$name" pause ;;
+    resume) name=$(named "${2:-}") && send CONT "$name" cont ;;
+    revive)
+        if is_service "${2:?which process?}"; then
+            service revive "$2"
+        else
+            if pid_of "$2" >/dev/null; then die "$2 runs"; fi
+            launch "$2"
+        fi
+        ;;
     *) sed -n '2,/^$/s/^# \{0,1\}//p' "$0" ;;
 esac

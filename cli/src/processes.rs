@@ -155,8 +155,39 @@ pub(crate) async fn serve_server(
         None => None,
     };
     let config = server_config(config)?;
-    let server = Server { config, store, coordination, listener, clock: Clock::system(), metrics, http };
-    Ok(server.serve(shutdown).await.context("the server ended")?)
+    let clock = Clock::system();
+    let follower = clock_of_a_test(&clock);
+    let server = Server { config, store, coordination, listener, clock, metrics, http };
+    let ended = server.serve(shutdown).await;
+    if let Some(follower) = follower {
+        follower.abort();
+    }
+    Ok(ended.context("the server ended")?)
+}
+
+/// The variable by which a fault test names a file with an offset in milliseconds that this server's clock is to have. Nobody else sets it.
+const TEST_CLOCK: &str = "CARILLON_TEST_CLOCK_OFFSET_FILE";
+
+/// How often the file is looked at: a jump of the clock shall come at once.
+const TEST_CLOCK_EVERY: Duration = Duration::from_millis(10);
+
+/// Follows the file of [`TEST_CLOCK`], where it is named; the file need not be there yet.
+fn clock_of_a_test(clock: &Clock) -> Option<tokio::task::JoinHandle<()>> {
+    let path = std::env::var_os(TEST_CLOCK)?;
+    let clock = clock.clone();
+    tracing::warn!("the clock follows the file of {TEST_CLOCK}, which is for tests only");
+    Some(tokio::spawn(async move {
+        let mut applied = 0;
+        loop {
+            let text = tokio::fs::read_to_string(&path).await.unwrap_or_default();
+            let wanted: i64 = text.trim().parse().unwrap_or(applied);
+            if wanted != applied {
+                clock.shift(wanted - applied);
+                applied = wanted;
+            }
+            tokio::time::sleep(TEST_CLOCK_EVERY).await;
+        }
+    }))
 }
 
 fn server_config(config: &Config) -> Outcome<ServerConfig> {

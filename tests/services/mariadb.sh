@@ -12,8 +12,8 @@
 #   mariadb.sh sql DIR [DATABASE]  runs the SQL on standard input as the administrator
 #   mariadb.sh stop DIR            ends the server and removes DIR
 #
-# Environment: MARIADB_HOST (address to listen on, default 127.0.0.1), MARIADB_DEADLINE (seconds, 60), MARIADB_OPTIONS (more
-# options for the server, such as "--innodb-flush-log-at-trx-commit=2").
+# Environment: MARIADB_HOST (address to listen on, default 127.0.0.1), MARIADB_NETNS (a named network namespace to run in),
+# MARIADB_DEADLINE (seconds, 60), MARIADB_OPTIONS (more options for the server, such as "--innodb-flush-log-at-trx-commit=2").
 # Only the URL (or the answer of sql) goes to standard output; everything else goes to standard error.
 
 set -euo pipefail
@@ -77,11 +77,12 @@ alive() {
 client() { mariadb --no-defaults --protocol=socket --socket="$(socket_of "$1")" --user=root --batch --skip-column-names "${@:2}"; }
 
 launch() {
-    local dir=$1 as_user=() options=()
+    local dir=$1 as_user=() options=() within=()
+    [[ -z ${MARIADB_NETNS:-} ]] || within=(nsenter "--net=/run/netns/$MARIADB_NETNS" --)
     if [[ $(id -u) == 0 ]]; then as_user=(--user=root); fi
     read -ra options <<<"${MARIADB_OPTIONS:-}"
     # Durable as in production (flush at every commit), small otherwise. Names are not looked up, since tests have no DNS.
-    setsid mariadbd --no-defaults "${as_user[@]}" --datadir="$dir/data" --socket="$(socket_of "$dir")" \
+    "${within[@]}" setsid mariadbd --no-defaults "${as_user[@]}" --datadir="$dir/data" --socket="$(socket_of "$dir")" \
         --bind-address="${MARIADB_HOST:-127.0.0.1}" --port="$(cat "$dir/port")" --skip-name-resolve \
         --pid-file="$dir/mariadbd.pid" --tmpdir="$dir/tmp" --innodb-flush-log-at-trx-commit=1 \
         --innodb-buffer-pool-size=256M --innodb-log-file-size=256M --max-connections=300 --skip-log-bin \

@@ -15,7 +15,8 @@
 #   zookeeper.sh stop DIR             ends all nodes and removes DIR
 #
 # Environment: ZOOKEEPER_PORTS="c1 q1 e1 c2 q2 e2 ..." (client, quorum, election port of each node; default: free ones are
-# looked for), ZOOKEEPER_HOSTS="127.0.0.1 127.0.0.2 ..." (default 127.0.0.1 for all), ZOOKEEPER_DEADLINE (seconds, 60).
+# looked for), ZOOKEEPER_HOSTS="127.0.0.1 127.0.0.2 ..." (default 127.0.0.1 for all), ZOOKEEPER_NETNS="a b c" (a named network
+# namespace for each node), ZOOKEEPER_DEADLINE (seconds, 60).
 # Only the connect string (or index) goes to standard output; everything else goes to standard error.
 
 set -euo pipefail
@@ -102,11 +103,13 @@ CONFIG
 }
 
 start_node() {
-    local dir=$1 index=$2 node="$1/node-$2"
+    local dir=$1 index=$2 node="$1/node-$2" networks within=()
     if alive "$dir" "$index"; then return; fi
+    read -ra networks <<<"${ZOOKEEPER_NETNS:-}"
+    [[ -z ${networks[index - 1]:-} ]] || within=(nsenter "--net=/run/netns/${networks[index - 1]}" --)
     # Compiling little and collecting serially starts fastest on a small machine. Without forceSync a kill -9 loses nothing
     # (the page cache survives it), and the disk does not dominate the tests.
-    setsid java -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dzookeeper.forceSync=no \
+    "${within[@]}" setsid java -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dzookeeper.forceSync=no \
         -Dzookeeper.preAllocSize=1024 -Dlog4j.configuration="file:$dir/log4j.properties" \
         -cp "$dir:$JAR" "$MAIN" "$node/zoo.cfg" >>"$node/log" 2>&1 </dev/null 9>&- &
     echo $! >"$node/pid"

@@ -222,7 +222,13 @@ impl Engine {
             }
             Event::Arms(arms) => {
                 self.ledger.set_spool_full(self.spool.is_full());
-                self.step(Input::Arms(arms.into_iter().filter_map(wire::arm).collect()));
+                let arms: Vec<Arm> = arms.into_iter().filter_map(wire::arm).collect();
+                for arm in &arms {
+                    // How long before its time a run is at its worker shows how much failure it outlives.
+                    let (run, attempt, due_us) = (arm.key.run, arm.key.attempt, arm.due.as_micros());
+                    tracing::trace!(target: "carillon::arm", %run, attempt, plan_no = arm.plan_no, due_us, "told to arm");
+                }
+                self.step(Input::Arms(arms));
             }
             Event::Disarms(disarms) => {
                 for disarm in disarms {

@@ -130,6 +130,42 @@ impl Api {
         }
     }
 
+    /// All items of a list, with so many on a page, where the consoles answer.
+    pub async fn try_items(&self, path: &str, limit: usize) -> Result<Vec<Value>, String> {
+        let (mut items, mut cursor) = (Vec::new(), None::<String>);
+        let joint = if path.contains('?') { '&' } else { '?' };
+        loop {
+            let place = cursor.as_ref().map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
+            let mut page = self.try_get(&format!("{path}{joint}limit={limit}{place}")).await?;
+            match page["items"].take() {
+                Value::Array(page) => items.extend(page),
+                other => return Err(format!("{path} gave no list but {other}")),
+            }
+            cursor = page["next_cursor"].as_str().map(str::to_owned);
+            if cursor.is_none() {
+                return Ok(items);
+            }
+        }
+    }
+
+    /// A run as it is now, where the consoles answer.
+    pub async fn try_run(&self, id: &str) -> Result<Run, String> {
+        self.try_get(&format!("/runs/{id}")).await.map(Run::new)
+    }
+
+    /// Reads, where the consoles answer.
+    pub async fn try_get(&self, path: &str) -> Result<Value, String> {
+        let answer = self
+            .try_send(Method::GET, path, None, &[])
+            .await
+            .map_err(|error| format!("{path}: {error:?}"))?;
+        if answer.status == 200 {
+            Ok(answer.body)
+        } else {
+            Err(format!("{path}: {} {:#}", answer.status, answer.body))
+        }
+    }
+
     /// Triggers a job and returns the run's id.
     pub async fn trigger(&self, job: u32, params: Option<Value>) -> String {
         let body = params.map_or(json!({}), |params| json!({ "params": params }));

@@ -4,11 +4,15 @@
 //! part of its identity, so matching is a join on (job, fire time), not a search. The names I1 to I8 are those of the trigger protocol.
 
 mod lateness;
+pub mod record;
 #[cfg(test)]
 mod tests;
+pub mod trial;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+
+use serde::{Deserialize, Serialize};
 
 use crate::api::{Api, Attempt, Run, is_final};
 use crate::ledger::{Event, Line, Phase};
@@ -39,7 +43,7 @@ pub struct Expected {
 }
 
 /// A run as the API shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunRecord {
     /// Its id.
     pub id: String,
@@ -59,6 +63,9 @@ pub struct RunRecord {
     pub past: Vec<Attempt>,
     /// When the current attempt started, as far as the servers know.
     pub started_ms: Option<i64>,
+    /// The name of the worker of the current attempt, where the console knows it.
+    #[serde(default)]
+    pub worker: String,
 }
 
 impl From<&Run> for RunRecord {
@@ -73,12 +80,13 @@ impl From<&Run> for RunRecord {
             attempt: run.attempt(),
             past: run.past_attempts(),
             started_ms: run.started_ms(),
+            worker: run.body["worker"]["name"].as_str().unwrap_or_default().to_owned(),
         }
     }
 }
 
 /// The ways in which a promise is broken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Fault {
     /// I1: a fire without a run.
     Lost,
@@ -90,22 +98,53 @@ pub enum Fault {
     UnknownRun,
     /// I2: a handler started before its time.
     TooEarly,
+    /// I2: a fire had a worker and was not started.
+    NotStarted,
+    /// I2: a handler started later than the case allows.
+    TooLate,
     /// I3: one attempt was started twice.
     StartedTwice,
     /// I3: an attempt was started that the run does not have.
     AttemptBeyondRow,
     /// I3: an attempt follows one whose end has no recorded cause.
     AttemptWithoutCause,
+    /// I4: a version of a job was started after an edit of it was acknowledged, and the acknowledgement did not list that run.
+    StartedAfterEdit,
+    /// I5: a trigger was acknowledged, and its run is not there.
+    LostTrigger,
     /// I5: nothing moves any more, and the run is not final.
     NotFinal,
     /// I5: the run's state is not what its handler did.
     Disagrees,
+    /// I6: an epoch or a watermark went back.
+    WentBack,
     /// I7: a run was not started or was ended early, and nobody says why.
     NoReason,
+    /// I8: everything is healed, and planning or arming is still behind.
+    NotNormal,
+    /// Something else that the case promises.
+    Promise,
+}
+
+impl Fault {
+    /// The invariant that it breaks, by its name in the trigger protocol.
+    pub fn invariant(self) -> &'static str {
+        match self {
+            Self::Lost | Self::Doubled | Self::Unexpected | Self::UnknownRun => "I1",
+            Self::TooEarly | Self::NotStarted | Self::TooLate => "I2",
+            Self::StartedTwice | Self::AttemptBeyondRow | Self::AttemptWithoutCause => "I3",
+            Self::StartedAfterEdit => "I4",
+            Self::LostTrigger | Self::NotFinal | Self::Disagrees => "I5",
+            Self::WentBack => "I6",
+            Self::NoReason => "I7",
+            Self::NotNormal => "I8",
+            Self::Promise => "case",
+        }
+    }
 }
 
 /// A promise that was broken.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Violation {
     /// How.
     pub fault: Fault,
@@ -117,7 +156,7 @@ pub struct Violation {
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {}: {}", self.fault, self.whose, self.seen)
+        write!(f, "{} {:?}: {}: {}", self.fault.invariant(), self.fault, self.whose, self.seen)
     }
 }
 

@@ -8,6 +8,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// The variable that names the file a worker appends to.
@@ -36,7 +37,25 @@ pub struct Line {
     pub pid: u32,
     /// The run's trace id.
     pub trace: String,
+    /// The field `mark` of the run's params, by which a test knows versions of a job apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<u64>,
     /// When, by the machine's clock, in microseconds since 1970.
+    pub at_us: i64,
+}
+
+/// A worker was told ahead of time that it is to start a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Armed {
+    /// The run's id.
+    pub run: String,
+    /// The attempt.
+    pub attempt: u64,
+    /// The number of the plan.
+    pub plan_no: u64,
+    /// When it is to start, in microseconds since 1970.
+    pub due_us: i64,
+    /// When the worker was told, by the machine's clock, in microseconds since 1970.
     pub at_us: i64,
 }
 
@@ -79,7 +98,7 @@ impl Ledger {
     }
 
     /// Appends one line. A worker that cannot keep its ledger is of no use to a test, so it ends.
-    pub fn write(&self, line: &Line) {
+    pub fn write<T: Serialize>(&self, line: &T) {
         let mut text = serde_json::to_vec(line).expect("a line is plain data");
         text.push(b'\n');
         let written = (&self.file).write(&text).expect("the ledger can be written");
@@ -124,7 +143,7 @@ impl Ledgers {
 }
 
 /// The lines of one file. The last one may still be on its way.
-pub fn read(path: &Path) -> Vec<Line> {
+pub fn read<T: DeserializeOwned>(path: &Path) -> Vec<T> {
     let bytes = std::fs::read(path).unwrap_or_default();
     let text = String::from_utf8(bytes).expect("a ledger is JSON");
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
@@ -154,11 +173,12 @@ mod tests {
             worker: "one".to_owned(),
             pid: 4711,
             trace: String::new(),
+            mark: None,
             at_us: now_us(),
         };
         ledger.write(&line);
         ledger.write(&Line { event: Event::Failed, ..line.clone() });
         (&ledger.file).write_all(b"{\"event\":").unwrap();
-        assert_eq!(read(&path), [line.clone(), Line { event: Event::Failed, ..line }]);
+        assert_eq!(read::<Line>(&path), [line.clone(), Line { event: Event::Failed, ..line }]);
     }
 }

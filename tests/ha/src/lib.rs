@@ -27,6 +27,9 @@ pub mod ledger;
 
 pub mod checker;
 
+pub mod lab;
+pub mod trial;
+
 pub mod api;
 pub mod wait;
 

@@ -22,11 +22,7 @@ impl Nginx {
         std::fs::create_dir_all(&prefix).expect("the folder of a test can be written");
         std::fs::write(prefix.join("nginx.conf"), config(address, consoles))
             .expect("the folder of a test can be written");
-        let program = ["/usr/sbin/nginx", "/usr/bin/nginx", "/usr/local/sbin/nginx"]
-            .into_iter()
-            .find(|path| Path::new(path).exists());
-        let program = program.expect("nginx is installed (Debian package nginx; `make test` installs it)");
-        let mut command = Command::new(program);
+        let mut command = Command::new(program());
         command.arg("-p").arg(&prefix).arg("-c").arg(prefix.join("nginx.conf"));
         command.args(["-e", "stderr", "-g", "daemon off;"]);
         Self { process: Process::spawn(folder, "nginx", command), address }
@@ -41,7 +37,15 @@ impl Nginx {
 /// What we ship in `deploy/nginx`, with the addresses of this installation.
 const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/nginx/carillon.conf");
 
-fn config(address: SocketAddr, consoles: &[SocketAddr]) -> String {
+/// The program. Panics with what to install where it is missing.
+pub(crate) fn program() -> &'static Path {
+    let places = ["/usr/sbin/nginx", "/usr/bin/nginx", "/usr/local/sbin/nginx"].map(Path::new);
+    let found = places.into_iter().find(|path| path.exists());
+    found.expect("nginx is installed (Debian package nginx; `make test` installs it)")
+}
+
+/// What we ship, for an nginx at `address` before these consoles.
+pub(crate) fn config(address: SocketAddr, consoles: &[SocketAddr]) -> String {
     let shipped = std::fs::read_to_string(SHIPPED).unwrap_or_else(|error| panic!("{SHIPPED}: {error}"));
     let (mut rules, mut places) = (String::new(), consoles.iter());
     for line in shipped.lines() {

@@ -1,5 +1,6 @@
 //! A run as the API shows it.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// A run.
@@ -10,7 +11,7 @@ pub struct Run {
 }
 
 /// A try of a run that is over.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
     /// Its number, from 1.
     pub number: u32,

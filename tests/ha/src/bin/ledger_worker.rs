@@ -7,9 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use carillon_client::prelude::*;
-use carillon_ha::ledger::{self, Event, Ledger, Line, Phase};
+use carillon_ha::ledger::{self, Armed, Event, Ledger, Line, Phase};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tracing::field::{Field, Visit};
+use tracing::{Level, Subscriber};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, fmt};
 
 /// What a test can ask of a simple run: the fields of its params, if those are an object. Any other params are taken as they are.
 #[derive(Debug, Default, Deserialize)]
@@ -54,6 +60,50 @@ fn text_of(fan: &Fan, index: u64) -> String {
     format!("item-{index} {} {times}", fan.sleep_ms)
 }
 
+/// Writes down when this worker is told of its runs, into a file beside its ledger.
+struct Arms(Ledger);
+
+impl<S: Subscriber> Layer<S> for Arms {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        let mut armed =
+            Armed { run: String::new(), attempt: 0, plan_no: 0, due_us: 0, at_us: ledger::now_us() };
+        event.record(&mut Fields(&mut armed));
+        self.0.write(&armed);
+    }
+}
+
+struct Fields<'a>(&'a mut Armed);
+
+impl Visit for Fields<'_> {
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        match field.name() {
+            "attempt" => self.0.attempt = value,
+            "plan_no" => self.0.plan_no = value,
+            _ => {}
+        }
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        if field.name() == "due_us" {
+            self.0.due_us = value;
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        if field.name() == "run" {
+            self.0.run = format!("{value:?}");
+        }
+    }
+}
+
+/// Logs as a worker does, and the arms.
+fn log(arms: Ledger) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let printed = fmt::layer().with_writer(std::io::stderr).with_ansi(false).with_filter(filter);
+    let arms = Arms(arms).with_filter(Targets::new().with_target("carillon::arm", Level::TRACE));
+    tracing_subscriber::registry().with(printed).with(carillon_client::log_layer()).with(arms).init();
+}
+
 /// Where this worker writes, and as whom.
 #[derive(Clone)]
 struct Witness {
@@ -62,7 +112,7 @@ struct Witness {
 }
 
 impl Witness {
-    fn write(&self, event: Event, phase: Phase, ctx: &RunContext) {
+    fn write(&self, event: Event, phase: Phase, ctx: &RunContext, mark: Option<u64>) {
         self.ledger.write(&Line {
             event,
             phase,
@@ -74,13 +124,14 @@ impl Witness {
             worker: self.worker.clone(),
             pid: std::process::id(),
             trace: ctx.trace_id(),
+            mark,
             at_us: ledger::now_us(),
         });
     }
 
     /// Writes down how a handler ended and passes that on.
     fn end<T>(&self, phase: Phase, ctx: &RunContext, result: JobResult<T>) -> JobResult<T> {
-        self.write(if result.is_ok() { Event::Succeeded } else { Event::Failed }, phase, ctx);
+        self.write(if result.is_ok() { Event::Succeeded } else { Event::Failed }, phase, ctx, None);
         result
     }
 }
@@ -93,7 +144,7 @@ impl Job for Record {
     type Output = Value;
 
     async fn run(&self, ctx: RunContext, params: Value) -> JobResult<Value> {
-        self.0.write(Event::Started, Phase::Run, &ctx);
+        self.0.write(Event::Started, Phase::Run, &ctx, params["mark"].as_u64());
         let wish = Wish::of(&params);
         tracing::info!("job {} ({}) at {}", ctx.job_id(), ctx.description(), ledger::now_us() / 1_000);
         if wish.panic && ctx.attempt() == 1 {
@@ -122,7 +173,7 @@ impl BlockingJob for Blocking {
     type Output = String;
 
     fn run(&self, ctx: RunContext, params: Value) -> JobResult<String> {
-        self.0.write(Event::Started, Phase::Run, &ctx);
+        self.0.write(Event::Started, Phase::Run, &ctx, None);
         std::thread::sleep(Duration::from_millis(Wish::of(&params).sleep_ms));
         self.0.end(Phase::Run, &ctx, Ok(std::thread::current().name().unwrap_or_default().to_owned()))
     }
@@ -137,7 +188,7 @@ impl ParallelJob for Fanned {
     type Output = u64;
 
     async fn split(&self, ctx: RunContext, fan: Fan, out: &mut Emit<String>) -> JobResult {
-        self.0.write(Event::Started, Phase::Split, &ctx);
+        self.0.write(Event::Started, Phase::Split, &ctx, None);
         for index in 0..fan.subtasks {
             out.push_keyed(format!("item-{index}"), text_of(&fan, index)).await?;
             if fan.pause_ms > 0 {
@@ -148,7 +199,7 @@ impl ParallelJob for Fanned {
     }
 
     async fn process(&self, ctx: RunContext, text: String) -> JobResult<u64> {
-        self.0.write(Event::Started, Phase::Process, &ctx);
+        self.0.write(Event::Started, Phase::Process, &ctx, None);
         tracing::info!("processing {text}");
         let mut words =
             text.trim_start_matches("item-").split(' ').map(|word| word.parse::<u64>().map_err(fatal));
@@ -171,7 +222,7 @@ impl Reduce for Fanned {
     type Result = u64;
 
     async fn reduce(&self, ctx: RunContext, _: Fan, outputs: &mut Outputs<u64>) -> JobResult<u64> {
-        self.0.write(Event::Started, Phase::Reduce, &ctx);
+        self.0.write(Event::Started, Phase::Reduce, &ctx, None);
         let mut sum = 0;
         while let Some(output) = outputs.next().await? {
             sum += output;
@@ -182,10 +233,10 @@ impl Reduce for Fanned {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    carillon_client::init_logs();
-    let path = std::env::var_os(ledger::VARIABLE).ok_or("CARILLON_LEDGER names no file")?;
+    let path = PathBuf::from(std::env::var_os(ledger::VARIABLE).ok_or("CARILLON_LEDGER names no file")?);
+    log(Ledger::open(&path.with_extension("arms"))?);
     let worker = std::env::var("CARILLON_WORKER_NAME")?;
-    let witness = Witness { ledger: Arc::new(Ledger::open(&PathBuf::from(path))?), worker };
+    let witness = Witness { ledger: Arc::new(Ledger::open(&path)?), worker };
     Worker::from_env()?
         .job("record", Record(witness.clone()))
         .blocking("blocking", Blocking(witness.clone()))

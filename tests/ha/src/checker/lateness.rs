@@ -13,12 +13,24 @@ pub struct Lateness(Histogram<u64>);
 impl Lateness {
     /// Of these starts.
     pub fn of<'a>(starts: impl Iterator<Item = &'a Line>) -> Self {
+        Self::of_micros(starts.map(|line| line.at_us - line.fire_time_ms * 1_000))
+    }
+
+    /// Of these many microseconds each.
+    pub fn of_micros(late: impl Iterator<Item = i64>) -> Self {
         let mut histogram = Histogram::new(3).expect("three digits are a legal precision");
-        for line in starts {
-            let late = line.at_us - line.fire_time_ms * 1_000;
+        for late in late {
             histogram.record(late.max(0).unsigned_abs()).expect("the histogram grows by itself");
         }
         Self(histogram)
+    }
+
+    /// The share of the starts that were at most so late; 1 where there were none.
+    pub fn share_within_ms(&self, ms: f64) -> f64 {
+        if self.0.is_empty() {
+            return 1.0;
+        }
+        self.0.count_between(0, (ms * 1_000.0) as u64) as f64 / self.0.len() as f64
     }
 
     /// How many starts.

@@ -34,6 +34,7 @@ fn run(fire: i64) -> RunRecord {
         attempt: 1,
         past: Vec::new(),
         started_ms: Some(fire + 5),
+        worker: "one".into(),
     }
 }
 
@@ -49,6 +50,7 @@ fn line(fire: i64, attempt: u32, event: Event, after_ms: i64) -> Line {
         worker: "one".into(),
         pid: 1,
         trace: String::new(),
+        mark: None,
         at_us: (fire + after_ms) * 1_000,
     }
 }

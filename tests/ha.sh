@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Runs cases of the fault table against real processes: `make ha CASES=F1,F3 TRIALS=5`.
+#
+# Needs Linux, root (or the rights to make network and process namespaces), and the Debian packages zookeeper, mariadb-server, nginx, iproute2.
+# Everything it starts lives in namespaces that end with it.
+#
+# Environment: CASES (names, numbers, quick, all, or list; default quick), TRIALS (1), SEED (drawn), PROFILE (release, or dev for quick builds),
+# OUT (target/ha: report and histories of failures), TABLE (a document whose figures are to be written), SOAK_MINUTES (30, for F29), BIN_DIR
+# (binaries that are built already).
+
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+profile=${PROFILE:-release}
+if [[ -z ${BIN_DIR:-} ]]; then
+    # The whole workspace: another selection of packages would mean other features, and everything built again.
+    cargo build --quiet --workspace --bins --profile "$profile"
+    folder=$profile
+    [[ $profile != dev ]] || folder=debug
+    BIN_DIR=${CARGO_TARGET_DIR:-target}/$folder
+fi
+if [[ ${CASES:-} == list ]]; then exec "$BIN_DIR/ha" --list; fi
+options=(--cases "${CASES:-quick}" --trials "${TRIALS:-1}" --out "${OUT:-target/ha}")
+[[ -z ${SEED:-} ]] || options+=(--seed "$SEED")
+[[ -z ${TABLE:-} ]] || options+=(--table "$TABLE")
+[[ -z ${QUICK:-} ]] || options+=(--quick)
+exec "$BIN_DIR/ha" "${options[@]}"

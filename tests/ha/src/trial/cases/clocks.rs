@@ -1,0 +1,79 @@
+//! Clocks of servers jump and drift; true time is the machine's, by which handlers write their lines.
+
+use futures::FutureExt;
+
+use super::Case;
+use crate::trial::{Trial, now_ms};
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        name: "F19-owner",
+        title: "the owner's clock jumps by up to 2 s, forwards or backwards, and back after a while",
+        quick: false,
+        run: |trial| one_jumps(trial, true).boxed_local(),
+    },
+    Case {
+        name: "F19-other",
+        title: "the clock of a server that is not the owner jumps",
+        quick: false,
+        run: |trial| one_jumps(trial, false).boxed_local(),
+    },
+    Case {
+        name: "F19-drift",
+        title: "the owner's clock runs 1 % too fast for 20 s",
+        quick: false,
+        run: |trial| drift(trial).boxed_local(),
+    },
+    Case {
+        name: "F20",
+        title: "the clocks of two servers of three jump by different amounts",
+        quick: false,
+        run: |trial| two_jump(trial).boxed_local(),
+    },
+];
+
+async fn one_jumps(trial: &mut Trial<'_>, owner: bool) {
+    let holders = trial.holders(&trial.load.groups[0].id).await;
+    let server = &trial.lab.servers[if owner { holders[0] } else { holders[1] }];
+    let sign = if trial.coin() { 1 } else { -1 };
+    let by = sign * trial.millis(300..2_000);
+    let broken = trial.fault(format!("the clock of {} jumps by {by} ms", server.name));
+    server.shift_clock(trial.lab.folder(), by);
+    trial.lasts(trial.seconds(8.0, 15.0)).await;
+    server.shift_clock(trial.lab.folder(), 0);
+    trial.healed(broken);
+}
+
+async fn drift(trial: &mut Trial<'_>) {
+    let server = &trial.lab.servers[trial.owner().await];
+    let broken = trial.fault(format!("the clock of {} gains 10 ms a second", server.name));
+    for step in 1..=200 {
+        server.shift_clock(trial.lab.folder(), step);
+        trial.lasts(0.1).await;
+    }
+    server.shift_clock(trial.lab.folder(), 0);
+    trial.healed(broken);
+}
+
+async fn two_jump(trial: &mut Trial<'_>) {
+    let chosen = trial.pick(3, 2);
+    let jumps = [trial.millis(300..900), -trial.millis(300..900)];
+    let names: Vec<_> = chosen.iter().map(|place| trial.lab.servers[*place].name.as_str()).collect();
+    let (broken, from) =
+        (trial.fault(format!("the clocks of {} jump by {jumps:?} ms", names.join(" and "))), now_ms());
+    for (place, by) in chosen.iter().zip(jumps) {
+        trial.lab.servers[*place].shift_clock(trial.lab.folder(), by);
+    }
+    trial.lasts(trial.seconds(8.0, 15.0)).await;
+    for place in &chosen {
+        trial.lab.servers[*place].shift_clock(trial.lab.folder(), 0);
+    }
+    trial.healed(broken);
+    // The one that is right is the median of three, but a group on two of them has no right majority.
+    trial.excuse(
+        from,
+        now_ms() + 5_000,
+        Some(&trial.load.groups[1].id),
+        "no majority of the group's servers has the right time",
+    );
+}

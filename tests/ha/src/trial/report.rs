@@ -1,0 +1,248 @@
+//! What a person reads of trials, and what is kept for programs.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::checker::record::{FaultSpan, Machine, Record};
+use crate::checker::trial::{Distribution, Figures, Verdict};
+
+/// One trial's outcome.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The case.
+    pub case: String,
+    /// What it does.
+    pub title: String,
+    /// Which trial of the case, from 1.
+    pub trial: usize,
+    /// Its seed.
+    pub seed: u64,
+    /// What was broken, if the trial came so far.
+    pub faults: Vec<FaultSpan>,
+    /// How busy the machine was.
+    pub machine: Machine,
+    /// The judgement.
+    pub verdict: Verdict,
+    /// Where its history is kept, if it failed.
+    pub history: Option<PathBuf>,
+}
+
+/// How many violations of one trial are printed: the first tell the cause.
+const SHOWN: usize = 8;
+
+impl Outcome {
+    /// Whether all promises were kept.
+    pub fn is_kept(&self) -> bool {
+        self.verdict.violations.is_empty()
+    }
+
+    /// All of it in some lines.
+    pub fn text(&self) -> String {
+        let figures = &self.verdict.figures;
+        let mut text = String::new();
+        let word = if self.is_kept() { "kept  " } else { "BROKEN" };
+        let _ =
+            writeln!(text, "{word} {} trial {} (seed {}): {}", self.case, self.trial, self.seed, self.title);
+        for fault in &self.faults {
+            let _ = writeln!(text, "       {} for {} ms", fault.what, fault.to_ms - fault.from_ms);
+        }
+        let _ = writeln!(
+            text,
+            "       {} fires, {} lost, {} doubled, {} not started; {} excused, {} of them not started; {} triggers, {} edits; {} takeovers, {} repeated arms",
+            figures.fires,
+            figures.lost,
+            figures.doubled,
+            figures.not_started,
+            figures.excused.0,
+            figures.excused.1,
+            figures.triggers,
+            figures.edits,
+            figures.takeovers,
+            figures.repeated_arms,
+        );
+        let words = ["before", "during", "after "];
+        for ((word, late), (median, shortest)) in
+            words.iter().zip(&figures.lateness).zip(&figures.arming_lead_ms)
+        {
+            let _ = writeln!(
+                text,
+                "       {word} {}; armed {median:.0} ms ahead, at least {shortest:.0} ms",
+                line_of(late)
+            );
+        }
+        if figures.excused_lateness.count > 0 {
+            let _ = writeln!(text, "       excused {}", line_of(&figures.excused_lateness));
+        }
+        let normal = figures.to_normal_ms.map_or("-".to_owned(), |ms| format!("{ms} ms"));
+        let Machine { load, busy, processors } = self.machine;
+        let _ = writeln!(
+            text,
+            "       normal after {normal}; machine: load {load:.1}, {processors} processors {:.0} % busy",
+            busy * 100.0
+        );
+        for violation in self.verdict.violations.iter().take(SHOWN) {
+            let _ = writeln!(text, "       ! {violation}");
+        }
+        if self.verdict.violations.len() > SHOWN {
+            let _ = writeln!(text, "       ! and {} more", self.verdict.violations.len() - SHOWN);
+        }
+        if let Some(history) = &self.history {
+            let _ = writeln!(text, "       history: {} (`ha judge FILE` judges it again)", history.display());
+        }
+        text
+    }
+}
+
+fn line_of(late: &Distribution) -> String {
+    format!(
+        "{} starts, p50 {:.1} p99 {:.1} p99.9 {:.1} max {:.1} ms, {:.2} % within 20 ms",
+        late.count,
+        late.p50,
+        late.p99,
+        late.p999,
+        late.max,
+        late.within_20ms * 100.0
+    )
+}
+
+/// The outcomes as a table in Markdown, a line for each case.
+pub fn table(outcomes: &[Outcome]) -> String {
+    let mut cases: Vec<(&str, Vec<&Outcome>)> = Vec::new();
+    for outcome in outcomes {
+        match cases.iter_mut().find(|(case, _)| *case == outcome.case) {
+            Some((_, list)) => list.push(outcome),
+            None => cases.push((&outcome.case, vec![outcome])),
+        }
+    }
+    let mut text = String::from(
+        "| case | fault | trials | kept | fires | lost | doubled | not started | excused | late p50 / p99 / max during, ms | within 20 ms | takeovers | normal after |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
+    );
+    for (case, list) in cases {
+        let sum = |count: fn(&Figures) -> u64| {
+            list.iter().map(|outcome| count(&outcome.verdict.figures)).sum::<u64>()
+        };
+        let worst = |value: fn(&Figures) -> f64| {
+            list.iter().map(|outcome| value(&outcome.verdict.figures)).fold(0.0, f64::max)
+        };
+        let kept = list.iter().filter(|outcome| outcome.is_kept()).count();
+        let starts = sum(|figures| figures.lateness[1].count);
+        let within: f64 = list
+            .iter()
+            .map(|outcome| &outcome.verdict.figures.lateness[1])
+            .map(|late| late.within_20ms * late.count as f64)
+            .sum();
+        let normal =
+            list.iter().filter_map(|outcome| outcome.verdict.figures.to_normal_ms).max().unwrap_or(0);
+        let _ = writeln!(
+            text,
+            "| {case} | {} | {} | {kept} | {} | {} | {} | {} | {} | {:.1} / {:.1} / {:.1} | {:.2} % | {} | {:.1} s |",
+            list[0].title,
+            list.len(),
+            sum(|figures| figures.fires),
+            sum(|figures| figures.lost),
+            sum(|figures| figures.doubled),
+            sum(|figures| figures.not_started),
+            sum(|figures| figures.excused.0),
+            worst(|figures| figures.lateness[1].p50),
+            worst(|figures| figures.lateness[1].p99),
+            worst(|figures| figures.lateness[1].max),
+            100.0 * if starts == 0 { 1.0 } else { within / starts as f64 },
+            sum(|figures| figures.takeovers),
+            normal as f64 / 1_000.0,
+        );
+    }
+    let loads: Vec<f64> = outcomes.iter().map(|outcome| outcome.machine.busy).collect();
+    let busiest = loads.iter().copied().fold(0.0, f64::max);
+    let processors = outcomes.first().map_or(0, |outcome| outcome.machine.processors);
+    let _ = writeln!(
+        text,
+        "\nOf several trials the sums, and of lateness and return to normal the worst trial. Machine: {processors} processors, busy {:.0} % on average and {:.0} % in the busiest trial, everything on it.",
+        100.0 * loads.iter().sum::<f64>() / loads.len().max(1) as f64,
+        100.0 * busiest,
+    );
+    text
+}
+
+/// Replaces what stands between the marks of a document by the table.
+pub fn write_table(document: &Path, outcomes: &[Outcome], heading: &str) -> std::io::Result<()> {
+    const BEGIN: &str = "<!-- figures: written by `make ha` -->";
+    const END: &str = "<!-- end of figures -->";
+    let text = fs::read_to_string(document)?;
+    let (Some(begin), Some(end)) = (text.find(BEGIN), text.find(END)) else {
+        return Err(std::io::Error::other(format!("{} has no marks for figures", document.display())));
+    };
+    let new = format!("{}{BEGIN}\n{heading}\n\n{}{}", &text[..begin], table(outcomes), &text[end..]);
+    fs::write(document, new)
+}
+
+/// Keeps the history of a trial and the logs of its installation in a folder of its own; returns the history's path.
+pub fn keep(folder: &Path, trial: usize, record: &Record, logs: &Path) -> std::io::Result<PathBuf> {
+    let own = folder.join(format!("{}-{trial}-{}", record.case, record.seed));
+    fs::create_dir_all(&own)?;
+    for entry in fs::read_dir(logs)?.flatten() {
+        if entry.path().extension().is_some_and(|ending| ending == "log") {
+            fs::copy(entry.path(), own.join(entry.file_name()))?;
+        }
+    }
+    let history = own.join("history.json");
+    fs::write(&history, serde_json::to_vec(record)?)?;
+    Ok(history)
+}
+
+/// The processors' time so far, used and in all, in ticks.
+#[derive(Debug, Clone, Copy)]
+pub struct Meter {
+    used: u64,
+    all: u64,
+}
+
+impl Meter {
+    /// Now.
+    pub fn now() -> Self {
+        let text = fs::read_to_string("/proc/stat").unwrap_or_default();
+        let numbers: Vec<u64> = text
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .split_whitespace()
+            .skip(1)
+            .filter_map(|word| word.parse().ok())
+            .collect();
+        let all = numbers.iter().take(8).sum();
+        // Idle and waiting for the disk.
+        let idle: u64 = numbers.iter().skip(3).take(2).sum();
+        Self { used: all - idle.min(all), all }
+    }
+
+    /// How busy the machine was since then.
+    pub fn since(self) -> Machine {
+        let now = Self::now();
+        let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        let all = now.all.saturating_sub(self.all).max(1);
+        Machine {
+            load: load.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(0.0),
+            busy: now.used.saturating_sub(self.used) as f64 / all as f64,
+            processors: std::thread::available_parallelism().map_or(0, usize::from),
+        }
+    }
+}
+
+/// How often each promise was broken, in words; for the last line of a run.
+pub fn summary(outcomes: &[Outcome]) -> String {
+    let mut broken: BTreeMap<&str, usize> = BTreeMap::new();
+    for outcome in outcomes {
+        let mut kinds: Vec<&str> =
+            outcome.verdict.violations.iter().map(|violation| violation.fault.invariant()).collect();
+        kinds.dedup();
+        kinds.into_iter().for_each(|kind| *broken.entry(kind).or_default() += 1);
+    }
+    let kept = outcomes.iter().filter(|outcome| outcome.is_kept()).count();
+    let list = broken.iter().map(|(kind, count)| format!("{kind} in {count}")).collect::<Vec<_>>().join(", ");
+    let broken = if list.is_empty() { "nothing was broken".to_owned() } else { format!("broken: {list}") };
+    format!("{} trials, {kept} kept every promise; {broken}", outcomes.len())
+}
