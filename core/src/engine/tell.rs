@@ -87,7 +87,12 @@ impl Engine {
             full: true,
             jobs: owned.jobs.iter().cloned().collect(),
             gone_jobs: Vec::new(),
-            opened: owned.runs.values().filter(|open| is_tellable(open)).map(|open| open.run.clone()).collect(),
+            opened: owned
+                .runs
+                .values()
+                .filter(|open| is_tellable(open))
+                .map(|open| open.run.clone())
+                .collect(),
             closed: Vec::new(),
         })
     }

@@ -101,7 +101,8 @@ pub struct Periodic {
 impl Periodic {
     /// The fires after `after` and not after `until`.
     pub fn between(self, after: i64, until: i64) -> impl Iterator<Item = i64> {
-        let first = (after - self.offset_ms).div_euclid(self.period_ms) + 1;
+        // A change that may take effect at any time leaves bounds that cannot be counted from.
+        let first = (after.min(until) - self.offset_ms).div_euclid(self.period_ms) + 1;
         (first..)
             .map(move |count| count * self.period_ms + self.offset_ms)
             .take_while(move |fire| *fire <= until)
@@ -185,6 +186,7 @@ mod tests {
         let periodic = Periodic { period_ms: 2_000, offset_ms: 300 };
         assert_eq!(periodic.between(2_300, 6_300).collect::<Vec<_>>(), [4_300, 6_300]);
         assert_eq!(periodic.between(2_299, 6_299).collect::<Vec<_>>(), [2_300, 4_300]);
+        assert_eq!(periodic.between(i64::MAX, 6_299).count(), 0);
     }
 
     #[test]

@@ -209,13 +209,14 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Whether a run was planned ahead for a version that a change ended before the fire: its row stays, cancelled, and says why.
+    /// Whether a run was planned ahead for a version that a change ended before the fire. Its row stays; either it was cancelled in time, or the
+    /// change was answered with it among those that may still start.
     fn was_withdrawn(&self, job: &JobHistory, run: &RunRecord) -> bool {
         let fire = run.fire_time_ms;
-        let planned = job.versions.iter().filter_map(|version| version.schedule);
-        run.state == "cancelled"
-            && !self.lines.contains_key(run.id.as_str())
-            && planned.into_iter().any(|schedule| schedule.between(fire - 1, fire).next().is_some())
+        let mut planned = job.versions.iter().filter_map(|version| version.schedule);
+        let listed = job.versions.iter().any(|version| version.may_still_start.contains(&run.id));
+        let unstarted = run.state == "cancelled" && !self.lines.contains_key(run.id.as_str());
+        (unstarted || listed) && planned.any(|schedule| schedule.between(fire - 1, fire).next().is_some())
     }
 
     fn check_start(&mut self, job: &JobHistory, version: usize, run: &RunRecord) {

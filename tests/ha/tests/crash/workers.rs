@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use carillon_ha::checker::{Expected, History};
 use carillon_ha::dev::Dev;
-use carillon_ha::ledger::{Event, Phase};
+use carillon_ha::ledger::{Event, Line, Phase};
 use carillon_ha::story::{Shared, alone};
 use carillon_ha::wait::{self, PATIENCE};
 use carillon_ha::worker::LedgerWorker;
@@ -24,7 +24,7 @@ const UNTIL_LOST: Duration = Duration::from_secs(60);
 async fn starter(workers: &[LedgerWorker], run: &str, phase: Phase) -> usize {
     wait::until(&format!("a worker has started {run}"), PATIENCE, async || {
         let began = |worker: &LedgerWorker| {
-            let lines = carillon_ha::ledger::read(worker.ledger());
+            let lines: Vec<Line> = carillon_ha::ledger::read(worker.ledger());
             lines.iter().any(|line| line.run == run && line.phase == phase && line.event == Event::Started)
         };
         workers.iter().position(began).ok_or("nobody")

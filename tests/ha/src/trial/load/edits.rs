@@ -156,11 +156,7 @@ impl Edited {
                 known.takes(&answer, version, Some(now_ms()));
                 true
             }
-            // Refused before anything was done.
-            Ok(answer) if answer.status < 500 && answer.status != 412 && answer.status != 408 => {
-                tracing::info!(status = answer.status, "an edit was refused: {:#}", answer.body);
-                false
-            }
+            // Also a refusal: a proxy that repeats a request whose first answer was lost gets one for what was done.
             _ => {
                 known.schedule = schedule;
                 known.lost = Some(version);
@@ -240,9 +236,6 @@ impl Edited {
                         ..version
                     };
                     known.jobs.last_mut().expect("there is always one").versions.push(version);
-                }
-                Ok(answer) if answer.status < 500 && answer.status != 412 && answer.status != 408 => {
-                    return false;
                 }
                 _ => {
                     known.lost = Some(version);
