@@ -1,4 +1,4 @@
-import { IconBellRinging, IconLayoutDashboard, IconListDetails, IconStack2 } from '@tabler/icons-react';
+import { IconBellRinging, IconLayoutDashboard, IconListDetails, IconServer2, IconStack2 } from '@tabler/icons-react';
 import type { ComponentType } from 'react';
 import type { Can } from '#/api/session';
 import type { Key } from '#/i18n/words';
@@ -21,5 +21,8 @@ export const navigation: readonly (readonly Entry[])[] = [
     { to: '/jobs', word: 'nav.jobs', icon: IconBellRinging, key: 'j' },
     { to: '/runs', word: 'nav.runs', icon: IconListDetails, key: 'r' },
   ],
-  [{ to: '/groups', word: 'nav.groups', icon: IconStack2, key: 't' }],
+  [
+    { to: '/groups', word: 'nav.groups', icon: IconStack2, key: 't' },
+    { to: '/cluster', word: 'nav.cluster', icon: IconServer2, key: 'c' },
+  ],
 ];

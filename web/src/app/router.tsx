@@ -75,6 +75,13 @@ const run = createRoute({
   component: lazyRouteComponent(() => import('#/pages/run/page'), 'RunPage'),
 });
 
+const subtasks = createRoute({
+  ...page,
+  path: '/runs/$run/subtasks',
+  validateSearch: (search: Record<string, unknown>) => texts(search, 'state', 'key'),
+  component: lazyRouteComponent(() => import('#/pages/subtasks/page'), 'SubtasksPage'),
+});
+
 const groups = createRoute({
   ...page,
   path: '/groups',
@@ -88,6 +95,13 @@ const group = createRoute({
   component: lazyRouteComponent(() => import('#/pages/groups/group'), 'GroupPage'),
 });
 
+const cluster = createRoute({
+  ...page,
+  path: '/cluster',
+  validateSearch: (search: Record<string, unknown>) => texts(search, 'group', 'window'),
+  component: lazyRouteComponent(() => import('#/pages/cluster/page'), 'ClusterPage'),
+});
+
 function Problem({ error, reset }: ErrorComponentProps) {
   return <Failed error={error} retry={reset} />;
 }
@@ -97,7 +111,10 @@ function Nothing() {
 }
 
 export const router = createRouter({
-  routeTree: root.addChildren([signIn, signedIn.addChildren([overview, jobs, job, runs, run, groups, group])]),
+  routeTree: root.addChildren([
+    signIn,
+    signedIn.addChildren([overview, jobs, job, runs, run, subtasks, groups, group, cluster]),
+  ]),
   basepath: basePath(),
   context: { queries },
   parseSearch,

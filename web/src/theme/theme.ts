@@ -14,12 +14,26 @@ const verdigris: MantineColorsTuple = [
   '#04332f',
 ];
 
+/** Greys of the dark theme with a breath of green, as Mantine's components use them: text, borders, inputs, surfaces. */
+const dark: MantineColorsTuple = [
+  '#e2eae9',
+  '#bccac8',
+  '#97a8a6',
+  '#6b7c7e',
+  '#36474a',
+  '#1f2c2e',
+  '#0f1718',
+  '#131b1c',
+  '#0d1314',
+  '#0a1011',
+];
+
 export const theme = createTheme({
   primaryColor: 'verdigris',
   primaryShade: { light: 6, dark: 4 },
   autoContrast: true,
   luminanceThreshold: 0.35,
-  colors: { verdigris },
+  colors: { verdigris, dark },
   fontFamily:
     "'Inter Variable', Inter, system-ui, -apple-system, 'Segoe UI', 'PingFang SC', 'Microsoft YaHei', 'Noto Sans CJK SC', sans-serif",
   fontFamilyMonospace: "ui-monospace, 'SF Mono', 'JetBrains Mono', Menlo, Consolas, 'DejaVu Sans Mono', monospace",

@@ -203,7 +203,7 @@ export function Table<Row>({
                     </td>
                   )}
                   {row.getVisibleCells().map((cell, at) => (
-                    <td key={cell.id} data-align={shown[at]?.align}>
+                    <td key={cell.id} data-align={shown[at]?.align} data-clip={shown[at]?.header === '' || undefined}>
                       {flexRender(cell.column.columnDef.cell, cell.getContext())}
                     </td>
                   ))}

@@ -3,6 +3,7 @@ import { Link } from '@tanstack/react-router';
 import type { Job } from '#/api/queries';
 import { useWords } from '#/i18n';
 import { useZone } from '#/lib/preferences';
+import { GroupLink } from '#/ui/group';
 import { Json } from '#/ui/json';
 import { Facts, Panel } from '#/ui/page';
 import { Outcomes } from '#/ui/state';
@@ -85,12 +86,7 @@ export function Summary({ job }: { job: Job }) {
                 </code>,
               ],
               [say('kind'), say(job.kind === 'parallel' ? 'kind.parallel' : 'kind.simple')],
-              [
-                say('group'),
-                <Link key="group" to="/groups/$group" params={{ group: job.group }}>
-                  {job.group}
-                </Link>,
-              ],
+              [say('group'), <GroupLink key="group" group={job.group} />],
               [say('shard'), <span key="shard">{job.shard}</span>],
               Boolean(job.owner) && [say('owner'), job.owner],
               Object.keys(job.labels ?? {}).length > 0 && [

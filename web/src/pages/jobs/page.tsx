@@ -2,7 +2,7 @@ import { ActionIcon, Button, Select, Tooltip } from '@mantine/core';
 import { IconPlayerPause, IconPlayerPlay, IconPlayerTrackNext } from '@tabler/icons-react';
 import { useInfiniteQuery, useQuery, useQueryClient } from '@tanstack/react-query';
 import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
-import { useCallback, useMemo, useState } from 'react';
+import { useCallback, useState } from 'react';
 import { api, data, type Schemas } from '#/api/client';
 import { groupsQuery, itemsOf, type Job, jobsQuery } from '#/api/queries';
 import { useCan } from '#/api/session';
@@ -11,6 +11,7 @@ import { forAll } from '#/lib/bulk';
 import { parseDuration } from '#/lib/duration';
 import { Confirm } from '#/ui/confirm';
 import { FilterBox } from '#/ui/filter';
+import { GroupLink } from '#/ui/group';
 import { IconToneOn, IconTonePaused } from '#/ui/marks';
 import { Page } from '#/ui/page';
 import { Outcomes, ToneBadge } from '#/ui/state';
@@ -44,7 +45,6 @@ export function JobsPage() {
   };
   const list = useInfiniteQuery(jobsQuery(filter));
   const groups = useInfiniteQuery(groupsQuery());
-  const groupNames = useMemo(() => new Map(itemsOf(groups.data).map((group) => [group.id, group.name])), [groups.data]);
   const jobs = itemsOf(list.data);
 
   const change = useCallback(
@@ -137,11 +137,7 @@ export function JobsPage() {
       header: say('group'),
       width: 150,
       from: 820,
-      cell: (job) => (
-        <Link to="/groups/$group" params={{ group: job.group }} className="plain" title={job.group}>
-          {groupNames.get(job.group) ?? job.group}
-        </Link>
-      ),
+      cell: (job) => <GroupLink group={job.group} plain />,
     },
     {
       id: 'actions',

@@ -15,6 +15,7 @@ interface Series {
   colour: string;
   dash?: number[];
   fill?: boolean;
+  bars?: boolean;
 }
 
 interface ChartProps {
@@ -24,7 +25,12 @@ interface ChartProps {
   format: (value: number) => string;
 }
 
-const HEIGHT = 150;
+const HEIGHT = 140;
+
+const bars = uPlot.paths.bars?.({ size: [0.7], align: 0 });
+
+/** Seconds that the charts show: as many as are kept. */
+const WINDOW = 300;
 
 /** The live charts: what the last minutes looked like, second by second. */
 export default function Charts({ stats }: { stats: readonly Stats[] }) {
@@ -37,7 +43,7 @@ export default function Charts({ stats }: { stats: readonly Stats[] }) {
       <Chart
         title={say('chart_fires')}
         series={[
-          { label: say('fired'), colour: '--c-accent', fill: true },
+          { label: say('fired'), colour: '--c-accent', fill: true, bars: true },
           { label: say('failing'), colour: '--s-red', dash: [4, 3] },
         ]}
         data={[times, stats.map((second) => second.fires_per_second), stats.map((second) => second.failed_per_second)]}
@@ -90,10 +96,14 @@ function Chart({ title, series, data, format }: ChartProps) {
           padding: [10, 6, 0, 0],
           legend: { show: false },
           cursor: { points: { show: false }, y: false },
-          scales: { y: { range: (_plot, _min, max) => [0, Math.max(1, max * 1.15)] } },
+          scales: {
+            x: { range: (_plot, _min, max) => [max - WINDOW, max] },
+            y: { range: (_plot, _min, max) => [0, Math.max(1, max * 1.15)] },
+          },
           axes: [
             {
               ...axis,
+              size: 24,
               values: (_plot, splits) => splits.map((at) => clock(new Date(at * 1000), zone).slice(0, 5)),
               space: 70,
             },
@@ -113,7 +123,8 @@ function Chart({ title, series, data, format }: ChartProps) {
               spanGaps: true,
               points: { show: false },
               ...(one.dash ? { dash: one.dash } : {}),
-              ...(one.fill ? { fill: `color-mix(in srgb, ${token(one.colour)} 14%, transparent)` } : {}),
+              ...(one.bars && bars ? { paths: bars } : {}),
+              ...(one.fill ? { fill: `color-mix(in srgb, ${token(one.colour)} 38%, transparent)` } : {}),
             })),
           ],
         },

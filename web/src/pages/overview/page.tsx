@@ -88,8 +88,10 @@ function NextFires() {
   const next = useMemo(
     () =>
       itemsOf(list.data)
-        .flatMap((job) => job.next_fires.map((at) => ({ job, at })))
-        .filter(({ at }) => Date.parse(at) > now)
+        .flatMap((job) => {
+          const at = job.next_fires.find((at) => Date.parse(at) > now);
+          return at ? [{ job, at }] : [];
+        })
         .sort((one, other) => one.at.localeCompare(other.at))
         .slice(0, SHOWN),
     [list.data, now],

@@ -1,14 +1,18 @@
+import { Button } from '@mantine/core';
 import { useQuery } from '@tanstack/react-query';
 import { getRouteApi, Link } from '@tanstack/react-router';
 import { jobQuery, type RunDetail, runQuery } from '#/api/queries';
 import { useWords } from '#/i18n';
 import { CopyButton } from '#/ui/copy';
+import { GroupLink } from '#/ui/group';
 import { Json } from '#/ui/json';
 import { Notice } from '#/ui/notice';
 import { Facts, Page, Panel } from '#/ui/page';
 import { isFinal, StateBadge, stateLooks, useReasonName, useTriggerName } from '#/ui/state';
 import { Failed, Loading } from '#/ui/states';
 import { Duration, Lateness, Time } from '#/ui/time';
+import { Progress } from '../subtasks/progress';
+import { progressQuery } from '../subtasks/queries';
 import { RunActions } from './actions';
 import { Log } from './log';
 import classes from './page.module.css';
@@ -102,6 +106,7 @@ function RunView({ run }: { run: RunDetail }) {
           <Log run={run.id} attempt={attempt} generation={attempt === run.attempt ? `${run.plan_no}` : 'past'} />
         </Panel>
         <div className={classes.facts}>
+          {parallel && run.started_at && <MapPanel run={run} />}
           <Panel title={say('facts')}>
             <Facts
               facts={[
@@ -118,12 +123,7 @@ function RunView({ run }: { run: RunDetail }) {
                     <span className="muted">· {say('version', { number: run.job_version })}</span>
                   </>,
                 ],
-                [
-                  say('group'),
-                  <Link key="group" to="/groups/$group" params={{ group: run.group }}>
-                    {run.group}
-                  </Link>,
-                ],
+                [say('group'), <GroupLink key="group" group={run.group} />],
                 [say('trigger'), triggerName(run.trigger)],
                 [
                   say('worker'),
@@ -162,6 +162,26 @@ function RunView({ run }: { run: RunDetail }) {
         </div>
       </div>
     </Page>
+  );
+}
+
+/** How far the map of a parallel run is, and the way to its subtasks. */
+function MapPanel({ run }: { run: RunDetail }) {
+  const say = useWords(runWords);
+  const progress = useQuery({ ...progressQuery(run.id), refetchInterval: isFinal(run.state) ? false : 1_000 });
+  if (!progress.data) return null;
+  return (
+    <Panel title={say('subtasks')}>
+      <Progress progress={progress.data} compact />
+      <Button
+        variant="light"
+        fullWidth
+        mt="md"
+        renderRoot={(props) => <Link to="/runs/$run/subtasks" params={{ run: run.id }} {...props} />}
+      >
+        {say('open_subtasks')}
+      </Button>
+    </Panel>
   );
 }
 

@@ -1,4 +1,4 @@
-import { Button, Menu, PasswordInput, TextInput, UnstyledButton } from '@mantine/core';
+import { Button, PasswordInput, TextInput, UnstyledButton } from '@mantine/core';
 import { useQueryClient } from '@tanstack/react-query';
 import { getRouteApi, useRouter } from '@tanstack/react-router';
 import { type FormEvent, useEffect, useState } from 'react';
@@ -90,18 +90,19 @@ export function SignInPage() {
           </Button>
         </form>
       </div>
-      <Menu position="top">
-        <Menu.Target>
-          <UnstyledButton className={classes.language}>{languages[currentLanguage()]}</UnstyledButton>
-        </Menu.Target>
-        <Menu.Dropdown>
-          {(Object.keys(languages) as Language[]).map((choice) => (
-            <Menu.Item key={choice} lang={choice} onClick={() => chooseLanguage(choice)}>
-              {languages[choice]}
-            </Menu.Item>
-          ))}
-        </Menu.Dropdown>
-      </Menu>
+      <div className={classes.languages}>
+        {(Object.keys(languages) as Language[]).map((choice) => (
+          <UnstyledButton
+            key={choice}
+            lang={choice}
+            className={classes.language}
+            aria-pressed={choice === currentLanguage()}
+            onClick={() => chooseLanguage(choice)}
+          >
+            {languages[choice]}
+          </UnstyledButton>
+        ))}
+      </div>
     </main>
   );
 }
