@@ -58,15 +58,19 @@ impl RunState {
         }
     }
 
-    /// As [`can_become`](Self::can_become), for a run that was ended for want of news (`reason` is [`ReasonCode::WorkerLost`]) and whose
-    /// worker comes back with the truth: the report of that attempt's end corrects a presumption. A mere start does not: its end may never
-    /// come, and nobody waits for it any longer.
+    /// As [`can_become`](Self::can_become), for a run that was ended on a presumption, and whose worker comes with the truth: it was ended for
+    /// want of news (`reason` is [`ReasonCode::WorkerLost`]), or an edit cancelled it in the moment in which it started. The report of that
+    /// attempt's end corrects the presumption. A mere start does not: its end may never come, and nobody waits for it any longer.
     pub fn can_be_corrected_to(self, next: Self, reason: Option<ReasonCode>) -> bool {
         use RunState::*;
-        reason == Some(ReasonCode::WorkerLost)
-            && matches!(self, Missed | Dead)
-            && matches!(next, Succeeded | Failed | Dead | TimedOut | Cancelled)
-            && self != next
+        let presumed = match self {
+            Missed | Dead => reason == Some(ReasonCode::WorkerLost),
+            Cancelled => {
+                matches!(reason, Some(ReasonCode::Edited | ReasonCode::Paused | ReasonCode::Deleted))
+            }
+            _ => false,
+        };
+        presumed && matches!(next, Succeeded | Failed | Dead | TimedOut | Cancelled) && self != next
     }
 
     /// Whether nothing further happens to the run by itself.
@@ -371,6 +375,8 @@ mod tests {
         assert!(RunState::Missed.can_be_corrected_to(RunState::Succeeded, Some(ReasonCode::WorkerLost)));
         assert!(!RunState::Missed.can_be_corrected_to(RunState::Succeeded, Some(ReasonCode::NoWorker)));
         assert!(!RunState::Succeeded.can_be_corrected_to(RunState::Failed, Some(ReasonCode::WorkerLost)));
+        assert!(RunState::Cancelled.can_be_corrected_to(RunState::Succeeded, Some(ReasonCode::Paused)));
+        assert!(!RunState::Cancelled.can_be_corrected_to(RunState::Succeeded, Some(ReasonCode::Replaced)));
     }
 
     #[test]

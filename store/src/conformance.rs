@@ -82,6 +82,7 @@ promises! {
         a_late_end_of_a_retried_attempt_is_ignored,
         late_news_completes_the_record_once,
         a_presumption_is_corrected_by_the_truth,
+        an_edit_that_came_too_late_is_corrected_by_the_truth,
         a_dead_letter_is_reopened_or_discarded,
         unknown_runs_are_not_invented,
         racing_ends_leave_one,

@@ -15,7 +15,9 @@ pub async fn every_transition_is_legal_or_refused(store: SharedStore) {
     let job = fixture.job("job").await;
     let mut second = 0;
     for before in RunState::ALL {
-        for reason in [None, Some(ReasonCode::WorkerLost), Some(ReasonCode::NoWorker)] {
+        for reason in
+            [None, Some(ReasonCode::WorkerLost), Some(ReasonCode::NoWorker), Some(ReasonCode::Paused)]
+        {
             for after in RunState::ALL.into_iter().filter(|state| *state != RunState::Planned) {
                 second += 1;
                 let mut run = fixture.run(job.id, second);
@@ -170,6 +172,22 @@ pub async fn a_presumption_is_corrected_by_the_truth(store: SharedStore) {
     let done = fixture.read(run.key).await;
     assert_eq!((done.state, done.started_at, done.reason), (RunState::Succeeded, Some(fixture.at(1)), None));
     assert!(!fixture.advance(run.key, 1, ended(RunState::Failed, fixture.at(41))).await);
+}
+
+/// A run that an edit cancelled in the moment in which it started becomes what its worker says it is.
+pub async fn an_edit_that_came_too_late_is_corrected_by_the_truth(store: SharedStore) {
+    let fixture = Fixture::new(store).await;
+    let job = fixture.job("job").await;
+    for reason in [ReasonCode::Edited, ReasonCode::Paused, ReasonCode::Deleted] {
+        let run = fixture.insert(fixture.run(job.id, u64::from(reason.code()))).await;
+        assert!(
+            fixture.advance(run.key, 1, ended_because(RunState::Cancelled, fixture.at(30), reason)).await
+        );
+        assert!(!fixture.advance(run.key, 1, started(fixture.at(30))).await, "its end may never come");
+        assert!(fixture.advance(run.key, 1, ended(RunState::Succeeded, fixture.at(40))).await, "{reason:?}");
+        let done = fixture.read(run.key).await;
+        assert_eq!((done.state, done.reason), (RunState::Succeeded, None));
+    }
 }
 
 /// People take care of dead letters: retry or discard, once.
