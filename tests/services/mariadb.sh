@@ -94,7 +94,9 @@ launch() {
 wait_until_served() {
     local dir=$1 until=$((SECONDS + DEADLINE))
     until client "$dir" --execute "SELECT 1" >/dev/null 2>&1; do
-        alive "$dir" || { tail -n 20 "$dir/error.log" >&2 || true; die "the server ended; see above"; }
+        # On a busy machine the process may be there and not have become the server yet.
+        alive "$dir" || kill -0 "$(pid_of "$dir")" 2>/dev/null ||
+            { tail -n 20 "$dir/error.log" >&2 || true; die "the server ended; see above"; }
         ((SECONDS < until)) || { tail -n 20 "$dir/error.log" >&2 || true; die "does not serve after $DEADLINE s"; }
         sleep 0.1
     done

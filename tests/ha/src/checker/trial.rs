@@ -255,7 +255,7 @@ impl<'a> Judge<'a> {
         let late_us = at - fire * 1_000;
         // Near a change, whichever way, a fire is planned anew and starts on arrival.
         let change = [Some(&job.versions[version]), next].into_iter().flatten().find(|change| {
-            let until = change.acknowledged_ms.unwrap_or(change.effective_ms.1) + ARMING_MS;
+            let until = change.acknowledged_ms.unwrap_or(change.effective_ms.1).saturating_add(ARMING_MS);
             (change.sent_ms - ARMING_MS..=until).contains(&fire)
         });
         let allowed_from = change.and_then(|change| change.acknowledged_ms).map_or(fire, |at| at.max(fire));
