@@ -102,6 +102,47 @@ const cluster = createRoute({
   component: lazyRouteComponent(() => import('#/pages/cluster/page'), 'ClusterPage'),
 });
 
+const workers = createRoute({
+  ...page,
+  path: '/workers',
+  validateSearch: (search: Record<string, unknown>) => texts(search, 'text', 'group', 'room', 'worker'),
+  component: lazyRouteComponent(() => import('#/pages/workers/page'), 'WorkersPage'),
+});
+
+const deadLetters = createRoute({
+  ...page,
+  path: '/dead-letters',
+  validateSearch: (search: Record<string, unknown>) => texts(search, 'group', 'job', 'from', 'to'),
+  component: lazyRouteComponent(() => import('#/pages/dead-letters/page'), 'DeadLettersPage'),
+});
+
+const users = createRoute({
+  ...page,
+  path: '/users',
+  validateSearch: (search: Record<string, unknown>) => texts(search, 'tab', 'text', 'group'),
+  component: lazyRouteComponent(() => import('#/pages/users/page'), 'UsersPage'),
+});
+
+const tokens = createRoute({
+  ...page,
+  path: '/tokens',
+  validateSearch: (search: Record<string, unknown>) => texts(search, 'tab', 'group'),
+  component: lazyRouteComponent(() => import('#/pages/tokens/page'), 'TokensPage'),
+});
+
+const audit = createRoute({
+  ...page,
+  path: '/audit',
+  validateSearch: (search: Record<string, unknown>) => texts(search, 'group', 'target', 'actor', 'action', 'entry'),
+  component: lazyRouteComponent(() => import('#/pages/audit/page'), 'AuditPage'),
+});
+
+const settings = createRoute({
+  ...page,
+  path: '/settings',
+  component: lazyRouteComponent(() => import('#/pages/settings/page'), 'SettingsPage'),
+});
+
 function Problem({ error, reset }: ErrorComponentProps) {
   return <Failed error={error} retry={reset} />;
 }
@@ -113,7 +154,23 @@ function Nothing() {
 export const router = createRouter({
   routeTree: root.addChildren([
     signIn,
-    signedIn.addChildren([overview, jobs, job, runs, run, subtasks, groups, group, cluster]),
+    signedIn.addChildren([
+      overview,
+      jobs,
+      job,
+      runs,
+      run,
+      subtasks,
+      groups,
+      group,
+      cluster,
+      workers,
+      deadLetters,
+      users,
+      tokens,
+      audit,
+      settings,
+    ]),
   ]),
   basepath: basePath(),
   context: { queries },

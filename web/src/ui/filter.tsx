@@ -9,13 +9,15 @@ interface FilterProps {
   onChange: (value: string) => void;
   placeholder: string;
   label?: string;
+  /** Whether `/` goes to it: false for all but the first of a page. */
+  first?: boolean;
 }
 
 /** A pause in typing after which the list is asked for. */
 const PAUSE_MS = 250;
 
 /** The filter box of a list; `/` goes to it. */
-export function FilterBox({ value, onChange, placeholder, label }: FilterProps) {
+export function FilterBox({ value, onChange, placeholder, label, first = true }: FilterProps) {
   const say = useWords(uiWords);
   const [text, setText] = useState(value);
   useEffect(() => setText(value), [value]);
@@ -26,7 +28,7 @@ export function FilterBox({ value, onChange, placeholder, label }: FilterProps) 
   }, [text, value, onChange]);
   return (
     <TextInput
-      data-filter
+      data-filter={first || undefined}
       aria-label={label ?? say('filter')}
       placeholder={placeholder}
       value={text}
@@ -48,11 +50,11 @@ export function FilterBox({ value, onChange, placeholder, label }: FilterProps) 
           >
             <IconX size={12} />
           </ActionIcon>
-        ) : (
+        ) : first ? (
           <Kbd size="xs" aria-hidden>
             /
           </Kbd>
-        )
+        ) : null
       }
       style={{ flex: '1 1 240px', maxWidth: 420 }}
     />

@@ -1,0 +1,189 @@
+import { Select, UnstyledButton } from '@mantine/core';
+import { IconBan, IconCheck } from '@tabler/icons-react';
+import { useInfiniteQuery } from '@tanstack/react-query';
+import { getRouteApi } from '@tanstack/react-router';
+import { useCallback, useMemo } from 'react';
+import { api, data, type Schemas } from '#/api/client';
+import { groupsQuery, itemsOf, paged } from '#/api/queries';
+import { known, useWords } from '#/i18n';
+import { FilterBox } from '#/ui/filter';
+import { Page } from '#/ui/page';
+import { ToneBadge } from '#/ui/state';
+import { Empty, Failed, Loading } from '#/ui/states';
+import { type Column, Table } from '#/ui/table';
+import { Time } from '#/ui/time';
+import { Entry } from './entry';
+import classes from './page.module.css';
+import { auditWords } from './words';
+
+export type AuditEntry = Schemas['AuditView'];
+
+const route = getRouteApi('/signed-in/audit');
+
+interface Filter {
+  group?: string | undefined;
+  target?: string | undefined;
+  actor?: string | undefined;
+  action?: string | undefined;
+}
+
+const auditQuery = (filter: Filter) =>
+  paged<AuditEntry>(['audit', filter], (cursor) =>
+    data(api.GET('/api/v1/audit', { params: { query: { ...filter, limit: 100, cursor } } })),
+  );
+
+/** The actions that are recorded, in the order of their words. */
+const actions = Object.keys(auditWords.en).flatMap((key) =>
+  key.startsWith('action.') ? [key.slice('action.'.length)] : [],
+);
+
+/** The word of an action; one that the pages do not know is shown as it is. */
+export function useActionName(): (action: string) => string {
+  const say = useWords(auditWords);
+  return (action) => {
+    const key = `action.${action}`;
+    return known(auditWords, key) ? say(key) : action;
+  };
+}
+
+export function AuditPage() {
+  const say = useWords(auditWords);
+  const actionName = useActionName();
+  const search = route.useSearch();
+  const navigate = route.useNavigate();
+  const { entry: chosen, ...filter } = search;
+  // Nothing says that the trail grew: it is asked for anew now and then while it is looked at.
+  const list = useInfiniteQuery({ ...auditQuery(filter), refetchInterval: 15_000 });
+  const groups = useInfiniteQuery(groupsQuery());
+  const entries = useMemo(() => itemsOf(list.data), [list.data]);
+  const names = useMemo(() => new Map(itemsOf(groups.data).map((group) => [group.id, group.name])), [groups.data]);
+  const change = useCallback(
+    (part: Partial<typeof search>) =>
+      void navigate({ search: (before) => ({ ...before, ...part }), replace: true, resetScroll: false }),
+    [navigate],
+  );
+  const onActor = useCallback((text: string) => change({ actor: text || undefined }), [change]);
+  const onTarget = useCallback((text: string) => change({ target: text || undefined }), [change]);
+
+  const columns: Column<AuditEntry>[] = [
+    {
+      id: 'what',
+      header: say('what'),
+      width: 190,
+      cell: (entry) => (
+        <UnstyledButton
+          className={classes.what}
+          onClick={() => change({ entry: entry.id })}
+          aria-label={say('show', { what: actionName(entry.action), target: entry.target })}
+        >
+          {actionName(entry.action)}
+        </UnstyledButton>
+      ),
+    },
+    {
+      id: 'target',
+      header: say('target'),
+      from: 560,
+      cell: (entry) => <span className="mono">{entry.target}</span>,
+    },
+    { id: 'actor', header: say('actor'), cell: (entry) => entry.actor },
+    {
+      id: 'group',
+      header: say('group'),
+      width: 150,
+      from: 1060,
+      cell: (entry) => (entry.group ? (names.get(entry.group) ?? entry.group) : '–'),
+    },
+    {
+      id: 'source',
+      header: say('source'),
+      width: 130,
+      from: 1180,
+      cell: (entry) => <span className="mono">{entry.source}</span>,
+    },
+    {
+      id: 'outcome',
+      header: say('outcome'),
+      width: 190,
+      from: 880,
+      cell: (entry) => <OutcomeBadge outcome={entry.outcome} />,
+    },
+    {
+      id: 'at',
+      header: say('at'),
+      width: 236,
+      from: 720,
+      cell: (entry) => <Time at={entry.at} milliseconds={false} />,
+    },
+  ];
+
+  return (
+    <Page title={say('title')} subtitle={say('subtitle')} fill>
+      <div className={classes.filters}>
+        <FilterBox value={search.target ?? ''} onChange={onTarget} placeholder={say('target_filter')} />
+        <FilterBox
+          value={search.actor ?? ''}
+          onChange={onActor}
+          placeholder={say('actor_filter')}
+          label={say('actor')}
+          first={false}
+        />
+        <Select
+          aria-label={say('action')}
+          placeholder={say('all_actions')}
+          data={actions.map((action) => ({ value: action, label: actionName(action) }))}
+          value={search.action ?? null}
+          onChange={(action) => change({ action: action ?? undefined })}
+          searchable
+          clearable
+          w={190}
+        />
+        <Select
+          aria-label={say('group')}
+          placeholder={say('all_groups')}
+          data={[...names].map(([value, label]) => ({ value, label }))}
+          value={search.group ?? null}
+          onChange={(group) => change({ group: group ?? undefined })}
+          searchable
+          clearable
+          w={180}
+        />
+      </div>
+      {list.isPending ? (
+        <Loading />
+      ) : list.isError && !list.data ? (
+        <Failed error={list.error} retry={() => void list.refetch()} />
+      ) : (
+        <Table
+          label={say('title')}
+          height="fill"
+          columns={columns}
+          rows={entries}
+          rowKey={(entry) => entry.id}
+          more={list}
+          empty={<Empty title={say('empty')} />}
+        />
+      )}
+      {chosen && !list.isPending && (
+        <Entry
+          entry={entries.find((entry) => entry.id === chosen)}
+          groupName={(group) => names.get(group) ?? group}
+          onClose={() => change({ entry: undefined })}
+        />
+      )}
+    </Page>
+  );
+}
+
+export function OutcomeBadge({ outcome }: { outcome: string }) {
+  const say = useWords(auditWords);
+  return outcome === 'ok' ? (
+    <ToneBadge tone="green" icon={IconCheck}>
+      {say('ok')}
+    </ToneBadge>
+  ) : (
+    <ToneBadge tone="orange" icon={IconBan} title={outcome}>
+      {say('refused', { code: outcome })}
+    </ToneBadge>
+  );
+}

@@ -1,0 +1,98 @@
+import { ActionIcon, Tooltip } from '@mantine/core';
+import { IconFileText, IconRefresh, IconTrash } from '@tabler/icons-react';
+import { Link } from '@tanstack/react-router';
+import { useMemo } from 'react';
+import type { Run } from '#/api/queries';
+import { useCan } from '#/api/session';
+import { useWords } from '#/i18n';
+import { StateBadge, useReasonName } from '#/ui/state';
+import type { Column } from '#/ui/table';
+import { Time } from '#/ui/time';
+import { deadLettersWords } from './words';
+
+interface ColumnsProps {
+  onRetry: (run: Run) => void;
+  onDiscard: (run: Run) => void;
+}
+
+export function useDeadLetterColumns({ onRetry, onDiscard }: ColumnsProps): Column<Run>[] {
+  const say = useWords(deadLettersWords);
+  const reasonName = useReasonName();
+  const can = useCan();
+  return useMemo(() => {
+    const nameOf = (run: Run) => run.job_name ?? say('deleted_job', { id: run.job });
+    return [
+      { id: 'state', header: '', width: 124, from: 430, cell: (run) => <StateBadge state={run.state} /> },
+      {
+        id: 'job',
+        header: say('job'),
+        width: 210,
+        cell: (run) => (
+          <Link to="/runs/$run" params={{ run: run.id }} className="plain" preload="intent">
+            <strong style={{ fontWeight: 550 }}>{nameOf(run)}</strong>
+          </Link>
+        ),
+      },
+      {
+        id: 'reason',
+        header: say('reason'),
+        from: 560,
+        cell: (run) =>
+          run.reason && (
+            <span title={run.reason.detail}>
+              {reasonName(run.reason.code)}
+              {run.reason.detail && <span className="muted"> · {run.reason.detail}</span>}
+            </span>
+          ),
+      },
+      {
+        id: 'attempts',
+        header: say('attempts'),
+        width: 92,
+        align: 'right',
+        from: 760,
+        cell: (run) => <span className="num">{run.attempt}</span>,
+      },
+      { id: 'worker', header: say('worker'), width: 130, from: 1240, cell: (run) => run.worker?.name ?? '–' },
+      {
+        id: 'fire_time',
+        header: say('fire_time'),
+        width: 226,
+        from: 860,
+        cell: (run) => <Time at={run.fire_time} milliseconds={false} />,
+      },
+      {
+        id: 'actions',
+        header: '',
+        width: 122,
+        align: 'right',
+        cell: (run) => (
+          <>
+            {can('operator', run.group) && (
+              <>
+                <Tooltip label={say('retry')}>
+                  <ActionIcon aria-label={say('retry_of', { name: nameOf(run) })} onClick={() => onRetry(run)}>
+                    <IconRefresh size={16} />
+                  </ActionIcon>
+                </Tooltip>
+                <Tooltip label={say('discard')}>
+                  <ActionIcon aria-label={say('discard_of', { name: nameOf(run) })} onClick={() => onDiscard(run)}>
+                    <IconTrash size={16} />
+                  </ActionIcon>
+                </Tooltip>
+              </>
+            )}
+            <Tooltip label={say('log')}>
+              <ActionIcon
+                aria-label={say('log_of', { name: nameOf(run) })}
+                renderRoot={(props) => <Link to="/runs/$run" params={{ run: run.id }} {...props} />}
+              >
+                <IconFileText size={16} />
+              </ActionIcon>
+            </Tooltip>
+          </>
+        ),
+      },
+    ];
+  }, [say, reasonName, can, onRetry, onDiscard]);
+}

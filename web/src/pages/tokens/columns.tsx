@@ -1,0 +1,99 @@
+import { ActionIcon, Tooltip } from '@mantine/core';
+import { IconTrash } from '@tabler/icons-react';
+import { useWords } from '#/i18n';
+import { useNow } from '#/lib/now';
+import type { Column } from '#/ui/table';
+import { Time } from '#/ui/time';
+import type { Token } from './page';
+import { tokensWords } from './words';
+
+interface ColumnsProps {
+  tab: 'mine' | 'workers' | 'all';
+  groupName: (group: string) => string;
+  onRevoke: (token: Token) => void;
+}
+
+export function useTokenColumns({ tab, groupName, onRevoke }: ColumnsProps): Column<Token>[] {
+  const say = useWords(tokensWords);
+  const columns: (Column<Token> | false)[] = [
+    {
+      id: 'name',
+      header: say('name'),
+      cell: (token) => <strong style={{ fontWeight: 550 }}>{token.name}</strong>,
+    },
+    {
+      id: 'prefix',
+      header: say('prefix'),
+      width: 140,
+      from: 520,
+      cell: (token) => <span className="mono">{token.prefix}…</span>,
+    },
+    tab === 'all' && {
+      id: 'scope',
+      header: say('scope'),
+      width: 200,
+      from: 640,
+      cell: (token) =>
+        token.worker_of ? say('scope.worker', { group: groupName(token.worker_of) }) : say('scope.user'),
+    },
+    tab !== 'workers' && {
+      id: 'at_most',
+      header: say('at_most'),
+      width: 120,
+      from: 760,
+      cell: (token) => (token.at_most ? say(`role.${token.at_most}`) : token.worker_of ? '–' : say('whole')),
+    },
+    {
+      id: 'expires',
+      header: say('expires'),
+      width: 140,
+      from: 380,
+      cell: (token) => <Expiry at={token.expires_at} />,
+    },
+    {
+      id: 'used',
+      header: say('last_used'),
+      width: 140,
+      from: 860,
+      cell: (token) =>
+        token.last_used_at ? (
+          <Time at={token.last_used_at} show="relative" />
+        ) : (
+          <span className="muted">{say('never_used')}</span>
+        ),
+    },
+    {
+      id: 'created',
+      header: say('created'),
+      width: 260,
+      from: 1060,
+      cell: (token) => (
+        <span className="muted" title={token.created_by}>
+          <Time at={token.created_at} show="relative" /> {say('by', { name: token.created_by })}
+        </span>
+      ),
+    },
+    {
+      id: 'revoke',
+      header: '',
+      width: 56,
+      align: 'right',
+      cell: (token) => (
+        <Tooltip label={say('revoke')}>
+          <ActionIcon aria-label={say('revoke_of', { name: token.name })} onClick={() => onRevoke(token)}>
+            <IconTrash size={16} />
+          </ActionIcon>
+        </Tooltip>
+      ),
+    },
+  ];
+  return columns.filter((column) => column !== false);
+}
+
+function Expiry({ at }: { at: string | null | undefined }) {
+  const say = useWords(tokensWords);
+  const now = useNow();
+  if (!at) return <span className="muted">{say('never')}</span>;
+  if (Date.parse(at) <= now) return <strong style={{ color: 'var(--s-red)' }}>{say('expired')}</strong>;
+  return <Time at={at} show="relative" />;
+}
