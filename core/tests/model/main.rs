@@ -21,7 +21,7 @@
 //! the shortest path to the violation that a bug leads to. "In the end" means: in each world in which nobody has anything left to do. No
 //! step leads back ([`no_step_leads_back`]), so every path comes to such a world, faults or not.
 //!
-//! `CARILLON_MODEL_MORE=1` allows one fault more in every world (five to ten times the states); `CARILLON_MODEL_TRACE=1` prints the shortest
+//! `CARILLON_MODEL_MORE=1` allows one fault more in every world (ten to twenty times the states); `CARILLON_MODEL_TRACE=1` prints the shortest
 //! path of each bug.
 #![allow(clippy::print_stderr, reason = "the counts of explored states are what a reader wants to see")]
 
@@ -45,7 +45,7 @@ use stateright::{Checker, HasDiscoveries, Model};
 use protocol::Protocol;
 use scope::{EditKind, Kind, Mutant, Routes, Scope};
 
-/// How many faults more than in a test run; each multiplies the states by five to ten.
+/// How many faults more than in a test run; each multiplies the states by ten to twenty.
 fn more_faults() -> u8 {
     std::env::var("CARILLON_MODEL_MORE").map_or(0, |text| text.parse().expect("a small number"))
 }
