@@ -45,6 +45,9 @@ pub struct Fence {
     pub shard: ShardId,
     /// The epoch of whoever decided.
     pub epoch: Epoch,
+    /// For what depends on the jobs: the version of the job set it was decided with, which must still be in force. A next attempt that was
+    /// planned by an owner that has not read an edit would run the old version although the edit was acknowledged.
+    pub jobs_version: Option<JobsVersion>,
 }
 
 /// The steps of a run's life.

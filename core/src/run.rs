@@ -335,7 +335,7 @@ impl Run {
 
     /// Under which right its row was made.
     pub fn fence(&self) -> crate::change::Fence {
-        crate::change::Fence { shard: self.shard, epoch: self.epoch }
+        crate::change::Fence { shard: self.shard, epoch: self.epoch, jobs_version: None }
     }
 
     /// How late the handler started, for a run that started.

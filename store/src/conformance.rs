@@ -83,6 +83,7 @@ promises! {
         late_news_completes_the_record_once,
         a_presumption_is_corrected_by_the_truth,
         an_edit_that_came_too_late_is_corrected_by_the_truth,
+        a_next_attempt_holds_only_for_the_job_set_it_was_planned_with,
         a_dead_letter_is_reopened_or_discarded,
         unknown_runs_are_not_invented,
         racing_ends_leave_one,

@@ -161,7 +161,7 @@ impl Engine {
         let step = Step::Retry { ended, due_at, start_by, worker, plan_no };
         let next_attempt = run.attempt;
         let next = OpenRun::new(open.run, open.job);
-        let fence = Some(self.fence());
+        let fence = Some(self.fence_with_jobs());
         self.plan_attempt(Advance { key, attempt, step, fence }, next, ack);
         self.effects.push(Effect::Changed { key, attempt: next_attempt, state: RunState::Planned });
         self.owned_mut().wake_held(key.job, now);
@@ -177,7 +177,12 @@ impl Engine {
 
     /// The right to decide for the shard.
     pub(super) fn fence(&self) -> Fence {
-        Fence { shard: self.shard, epoch: self.owned_ref().epoch }
+        Fence { shard: self.shard, epoch: self.owned_ref().epoch, jobs_version: None }
+    }
+
+    /// The right to decide what depends on the jobs as the engine knows them.
+    pub(super) fn fence_with_jobs(&self) -> Fence {
+        Fence { jobs_version: Some(self.owned_ref().jobs_version), ..self.fence() }
     }
 
     /// Hands the next attempt's row over; the run waits for its commit.

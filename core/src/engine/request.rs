@@ -68,7 +68,7 @@ impl Engine {
         };
         let key = run.key;
         self.effects.push(Effect::Changed { key, attempt: run.attempt, state: RunState::Planned });
-        let fence = Some(self.fence());
+        let fence = Some(self.fence_with_jobs());
         self.plan_attempt(Advance { key, attempt, step, fence }, OpenRun::new(run, Some(job)), None);
     }
 

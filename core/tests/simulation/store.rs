@@ -98,7 +98,7 @@ impl Store {
     }
 
     fn is_fenced(&self, fence: Fence) -> bool {
-        fence.epoch != self.epoch
+        fence.epoch != self.epoch || fence.jobs_version.is_some_and(|known| known != self.jobs_version)
     }
 
     /// Whether rows under the epoch of their runs may be inserted; then inserts them.

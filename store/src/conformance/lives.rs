@@ -355,6 +355,25 @@ pub async fn a_replaced_owner_decides_nothing(store: SharedStore) {
     assert_eq!(store.advance(&[decided]).await.unwrap(), [true]);
 }
 
+/// A next attempt that was planned without knowing of an edit is not applied: it would run the old version of the job.
+pub async fn a_next_attempt_holds_only_for_the_job_set_it_was_planned_with(store: SharedStore) {
+    let fixture = Fixture::new(store).await;
+    let job = fixture.job("job").await;
+    let run = fixture.insert(fixture.run(job.id, 1)).await;
+    assert!(fixture.advance(run.key, 1, started(fixture.at(1))).await);
+    let jobs_version = fixture.store.shard(fixture.shard).await.unwrap().unwrap().jobs_version;
+    let next = |jobs_version| Advance {
+        key: run.key,
+        attempt: AttemptNo::FIRST,
+        step: retry(&run, fixture.at(2)),
+        fence: Some(carillon_core::change::Fence { jobs_version: Some(jobs_version), ..run.fence() }),
+    };
+    fixture.job("another").await;
+    assert_eq!(fixture.store.advance(&[next(jobs_version)]).await.unwrap(), [false]);
+    assert_eq!(fixture.read(run.key).await.attempt, AttemptNo::FIRST);
+    assert_eq!(fixture.store.advance(&[next(jobs_version.next())]).await.unwrap(), [true]);
+}
+
 /// A batch with a result that is too large is refused as a whole.
 pub async fn a_result_beyond_the_limit_is_refused(store: SharedStore) {
     let fixture = Fixture::new(store).await;

@@ -1,16 +1,16 @@
-//! What an owner decides holds only while its epoch does.
+//! What an owner decides holds only while its epoch does, and the job set it was decided with where it depends on that.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use carillon_core::change::Fence;
-use carillon_core::ids::{Epoch, ShardId};
+use carillon_core::ids::{Epoch, JobsVersion, ShardId};
 
 use crate::StoreError;
 use crate::database::{Database, number_of, placeholders};
 use crate::value::Value;
 
-/// The epochs of shards, whose rows stay locked until the transaction ends: nobody claims them in between.
-pub(super) struct Epochs(BTreeMap<ShardId, Epoch>);
+/// The epochs and job sets of shards, whose rows stay locked until the transaction ends: nobody claims them in between.
+pub(super) struct Epochs(BTreeMap<ShardId, (Epoch, JobsVersion)>);
 
 impl Epochs {
     /// Reads and locks by primary key of `shard`, before any run row is locked, as planners and edits do.
@@ -30,20 +30,22 @@ impl Epochs {
             return Ok(Self(epochs));
         }
         let sql = format!(
-            "SELECT shard, epoch FROM shard WHERE shard IN ({}) ORDER BY shard {}",
+            "SELECT shard, epoch, jobs_version FROM shard WHERE shard IN ({}) ORDER BY shard {}",
             placeholders(numbers.len()),
             D::FOR_UPDATE
         );
         let wanted = numbers.keys().copied().map(Value::from).collect();
         for mut row in db.query(&sql, wanted).await? {
             let number: i64 = row.take()?;
-            epochs.insert(numbers[&number], row.take()?);
+            epochs.insert(numbers[&number], (row.take()?, row.take()?));
         }
         Ok(Self(epochs))
     }
 
-    /// Whether whoever decided still owns the shard.
+    /// Whether whoever decided still owns the shard, and knew the jobs where that matters.
     pub(super) fn admit(&self, fence: Fence) -> bool {
-        self.0.get(&fence.shard) == Some(&fence.epoch)
+        self.0.get(&fence.shard).is_some_and(|(epoch, jobs_version)| {
+            *epoch == fence.epoch && fence.jobs_version.is_none_or(|known| known == *jobs_version)
+        })
     }
 }
