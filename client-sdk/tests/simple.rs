@@ -317,3 +317,56 @@ async fn what_a_handler_sees_is_what_was_armed() {
     assert_eq!(String::from_utf8_lossy(&report.result), expected);
     worker.drain().await;
 }
+
+#[tokio::test]
+async fn a_leave_tells_of_runs_that_ended_and_that_no_server_has_as_durable() {
+    let server = Gateway::start().await;
+    let worker = run(worker(&[&server]).job("hello", job_fn(hello)));
+    let greeting = server.until_connected().await;
+    let durable = arm(&greeting, "hello", "\"a\"");
+    server.arm(durable.clone());
+    server.until_report(durable.run.unwrap(), ReportKind::Succeeded).await;
+    server.acknowledge(false);
+    let mut ended = arm(&greeting, "hello", "\"b\"");
+    ended.run = Some(v1::RunRef { job: 2, ..ended.run.unwrap() });
+    server.arm(ended.clone());
+    server.until_report(ended.run.unwrap(), ReportKind::Succeeded).await;
+
+    worker.stop.cancel();
+    let leave = server.until("a leave", |seen| seen.leaves.first().cloned()).await;
+    assert!(leave.held.iter().any(|held| held.run == ended.run && held.started), "{leave:?}");
+    assert!(leave.held.iter().all(|held| held.run != durable.run), "{leave:?}");
+    server.acknowledge(true);
+    worker.drain().await;
+}
+
+#[tokio::test]
+async fn what_nobody_acknowledges_every_server_is_told_again_each_second() {
+    let (one, two) = (Gateway::start().await, Gateway::start().await);
+    one.acknowledge(false);
+    two.acknowledge(false);
+    let worker = run(worker(&[&one, &two]).job("hello", job_fn(hello)));
+    let greeting = one.until_connected().await;
+    two.until_connected().await;
+    let order = arm(&greeting, "hello", "\"a\"");
+    one.arm(order.clone());
+    let run = order.run.unwrap();
+    for server in [&one, &two] {
+        server.until_report(run, ReportKind::Started).await;
+        server.until_report(run, ReportKind::Succeeded).await;
+    }
+    let told = Instant::now();
+    let ends = |seen: &gateway::Seen| {
+        let ends = seen.reports.iter().filter(|report| report.kind() == ReportKind::Succeeded);
+        ends.count()
+    };
+    for server in [&one, &two] {
+        server.until("it is told again", |seen| (ends(seen) >= 3).then_some(())).await;
+    }
+    assert!(told.elapsed() < Duration::from_secs(5), "{:?}", told.elapsed());
+    // One word is enough for all.
+    let said = one.look(ends);
+    two.acknowledge(true);
+    worker.drain().await;
+    assert!(one.look(ends) <= said + 2, "it stops when one has it");
+}

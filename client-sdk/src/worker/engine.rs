@@ -53,8 +53,9 @@ pub(crate) const EVENT_QUEUE: usize = 1_024;
 /// How long reports are gathered until a server says otherwise.
 const DEFAULT_INTERVAL: Duration = Duration::from_millis(20);
 
-/// How long a report may stay unacknowledged before it is sent again.
-const RESEND_AFTER: Duration = Duration::from_secs(5);
+/// How often what no holder has acknowledged is said again: how long the end of a run stays unknown when its shard has changed hands.
+/// A database takes a report within a tenth of that.
+const REPEAT_EVERY: Duration = Duration::from_secs(1);
 
 /// How often progress is sent.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
@@ -98,7 +99,7 @@ pub(crate) struct Engine {
     ended: mpsc::UnboundedSender<Ended>,
     interval: Duration,
     last_flush: Instant,
-    resend: (Instant, u64),
+    repeat_at: Instant,
     leaving: HashMap<LinkId, bool>,
     draining: bool,
     stand: watch::Sender<Stand>,
@@ -124,7 +125,7 @@ impl Engine {
             ended,
             interval: DEFAULT_INTERVAL,
             last_flush: now - DEFAULT_INTERVAL,
-            resend: (now + RESEND_AFTER, 0),
+            repeat_at: now + REPEAT_EVERY,
             leaving: HashMap::new(),
             draining: false,
             stand,
@@ -201,8 +202,8 @@ impl Engine {
         let far = now + Duration::from_secs(3_600);
         let ledger = self.ledger.next_wake().map_or(far, |at| now + self.shared.clock.until(at));
         let flush = if self.spool.behind().is_empty() { far } else { self.last_flush + self.interval };
-        let resend = if self.spool.is_empty() { far } else { self.resend.0 };
-        ledger.min(flush).min(resend)
+        let repeat = if self.spool.is_empty() { far } else { self.repeat_at };
+        ledger.min(flush).min(repeat)
     }
 
     fn take(&mut self, event: Event) {
@@ -242,7 +243,10 @@ impl Engine {
                 let (attempt, grace_ms, why) = (cancel.attempt, cancel.grace_ms, cancel.why);
                 self.step(Input::Cancel { run: run.into(), attempt, grace_ms, why });
             }
-            Event::Acknowledged(seqs) => self.spool.acknowledge(&seqs),
+            Event::Acknowledged(seqs) => {
+                let more = self.spool.acknowledge(&seqs);
+                self.say_again(more);
+            }
             Event::LeaveAcknowledged { link } => {
                 self.leaving.insert(link, true);
             }
@@ -265,7 +269,10 @@ impl Engine {
     }
 
     fn leave(&mut self, link: LinkId) {
-        let leave = v1::Leave { held: wire::held(self.ledger.held()) };
+        // A run that ended is held no more, but a holder that has not heard of it would take it for never started.
+        let mut held = self.ledger.held();
+        held.extend(self.spool.untold(&held));
+        let leave = v1::Leave { held: wire::held(held) };
         self.shared.links.send(link, ToServer::Leave(leave));
         self.leaving.insert(link, false);
     }
@@ -346,9 +353,10 @@ impl Engine {
 
     fn flush(&mut self) {
         let now = Instant::now();
-        if now >= self.resend.0 {
-            self.spool.resend_up_to(self.resend.1);
-            self.resend = (now + RESEND_AFTER, self.spool.newest());
+        if now >= self.repeat_at {
+            self.repeat_at = now + REPEAT_EVERY;
+            let again = self.spool.repeat();
+            self.say_again(again);
         }
         let behind = self.spool.behind();
         if behind.is_empty() || now < self.last_flush + self.interval {
@@ -367,6 +375,13 @@ impl Engine {
                 }
                 self.spool.sent(link, up_to);
             }
+        }
+    }
+
+    fn say_again(&self, batch: Option<v1::ReportBatch>) {
+        if let Some(batch) = batch {
+            // A stream that does not take it now has it before it in its queue.
+            self.shared.links.send_all(&ToServer::Reports(batch));
         }
     }
 

@@ -1,10 +1,15 @@
 //! The worker's journal: reports numbered within the incarnation and kept until one holder says that they are durable.
+//!
+//! Every report goes to every holder once, and is repeated while none has acknowledged it: whoever owned the shard may be gone, and who owns
+//! it now did not when the report came. Repeating goes one batch at a time, the next one when the last was acknowledged, so that a database
+//! that is away is not met with everything each second, and a new owner gets a long journal as fast as it takes it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use carillon_proto::v1;
+use carillon_proto::v1::{self, ReportKind, RunKind};
 
-use super::ledger::Report;
+use super::ledger::{Held, Report};
+use crate::run_id::AttemptKey;
 
 /// The most reports kept: a minute and a half of a busy worker whose holders are all away; then new Arms are refused.
 pub(crate) const MAX_REPORTS: usize = 100_000;
@@ -23,6 +28,18 @@ pub(crate) struct Spool {
     kept: BTreeMap<u64, v1::Report>,
     /// Everything below was handed to the link; what it did not acknowledge is still kept.
     sent: HashMap<LinkId, u64>,
+    /// The newest report when [`repeat`](Self::repeat) was called last: what is older was said a while ago.
+    seen: u64,
+    round: Option<Round>,
+}
+
+/// A round of repeating: what is unacknowledged of the reports that were there when it began.
+#[derive(Debug, Clone, Copy)]
+struct Round {
+    /// The last report of the batch that was repeated last.
+    at: u64,
+    /// The round's last report.
+    to: u64,
 }
 
 impl Spool {
@@ -57,9 +74,16 @@ impl Spool {
     /// The next batch for a link, and the number to give to [`sent`](Self::sent) once it was handed over.
     pub(crate) fn batch(&self, link: LinkId) -> Option<(v1::ReportBatch, u64)> {
         let from = self.sent.get(&link)? + 1;
+        self.gather(from, u64::MAX)
+    }
+
+    fn gather(&self, from: u64, to: u64) -> Option<(v1::ReportBatch, u64)> {
+        if from > to {
+            return None;
+        }
         let mut bytes = 0;
         let mut reports = Vec::new();
-        for (_, report) in self.kept.range(from..).take(MAX_BATCH) {
+        for (_, report) in self.kept.range(from..=to).take(MAX_BATCH) {
             bytes += report.result.len() + report.error.len();
             if bytes > MAX_BATCH_BYTES && !reports.is_empty() {
                 break;
@@ -76,24 +100,56 @@ impl Spool {
         }
     }
 
-    pub(crate) fn acknowledge(&mut self, seqs: &[u64]) {
+    /// Forgets what is durable. Returns what to say to every link again, where a holder has begun to take what was repeated.
+    pub(crate) fn acknowledge(&mut self, seqs: &[u64]) -> Option<v1::ReportBatch> {
         for seq in seqs {
             self.kept.remove(seq);
         }
+        let round = self.round?;
+        let taken = self.kept.range(..=round.at).next().is_none();
+        if taken { self.go_on(round) } else { None }
     }
 
-    /// The number of the newest report, for [`resend_up_to`](Self::resend_up_to).
-    pub(crate) fn newest(&self) -> u64 {
-        self.next_seq
+    /// To be called at intervals: what to say to every link again, if something that was there at the last call is still unacknowledged.
+    pub(crate) fn repeat(&mut self) -> Option<v1::ReportBatch> {
+        let to = std::mem::replace(&mut self.seen, self.next_seq);
+        self.go_on(Round { at: 0, to })
     }
 
-    /// Sends again what is kept, if something at or below `seq` still is: a holder took it and did not make it durable.
-    pub(crate) fn resend_up_to(&mut self, seq: u64) {
-        if self.kept.keys().next().is_some_and(|oldest| *oldest <= seq) {
-            for sent in self.sent.values_mut() {
-                *sent = 0;
+    fn go_on(&mut self, Round { at, to }: Round) -> Option<v1::ReportBatch> {
+        self.round = None;
+        let (batch, at) = self.gather(at + 1, to)?;
+        self.round = Some(Round { at, to });
+        Some(batch)
+    }
+
+    /// Attempts that started or ended here and of which no holder has that as durable, beside those in `held`.
+    pub(crate) fn untold(&self, held: &[Held]) -> Vec<Held> {
+        let mut seen: HashSet<AttemptKey> = held.iter().map(|held| held.key).collect();
+        let mut untold = Vec::new();
+        for report in self.kept.values() {
+            let told_nothing = match report.kind() {
+                ReportKind::Unspecified
+                | ReportKind::Armed
+                | ReportKind::Queued
+                | ReportKind::Refused
+                | ReportKind::Disarmed => true,
+                ReportKind::Started
+                | ReportKind::Succeeded
+                | ReportKind::Failed
+                | ReportKind::TimedOut
+                | ReportKind::Cancelled
+                | ReportKind::Skipped => false,
+            };
+            let Some(run) = report.run.filter(|_| !told_nothing) else { continue };
+            let reduce = report.run_kind() == RunKind::Reduce;
+            let key = AttemptKey { run: run.into(), attempt: report.attempt, reduce };
+            if seen.insert(key) {
+                let started = report.kind() == ReportKind::Started || report.started_ms != 0;
+                untold.push(Held { key, plan_no: report.plan_no, started });
             }
         }
+        untold
     }
 }
 
@@ -176,20 +232,64 @@ mod tests {
         assert_eq!(hand_over(&mut spool, 1), [1]);
     }
 
+    fn seqs(batch: Option<v1::ReportBatch>) -> Vec<u64> {
+        batch.into_iter().flat_map(|batch| batch.reports).map(|report| report.seq).collect()
+    }
+
     #[test]
-    fn what_stays_unacknowledged_is_sent_again() {
+    fn what_stays_unacknowledged_is_said_again_from_one_interval_to_the_next() {
         let mut spool = Spool::default();
         spool.link_up(1);
         spool.push(report("a"));
-        let mark = spool.newest();
         hand_over(&mut spool, 1);
-        spool.resend_up_to(mark);
-        assert_eq!(hand_over(&mut spool, 1), [1]);
-        spool.acknowledge(&[1]);
+        assert_eq!(seqs(spool.repeat()), [] as [u64; 0], "it was said just now");
         spool.push(report("b"));
         hand_over(&mut spool, 1);
-        spool.resend_up_to(mark);
-        assert_eq!(hand_over(&mut spool, 1), [] as [u64; 0], "newer than the mark");
+        assert_eq!(seqs(spool.repeat()), [1], "the other one is young");
+        assert_eq!(seqs(spool.repeat()), [1, 2]);
+        spool.acknowledge(&[1]);
+        assert_eq!(seqs(spool.repeat()), [2]);
+        spool.acknowledge(&[2]);
+        assert_eq!(seqs(spool.repeat()), [] as [u64; 0]);
+    }
+
+    #[test]
+    fn a_long_journal_is_repeated_batch_by_batch_as_a_holder_takes_it() {
+        let mut spool = Spool::default();
+        spool.link_up(1);
+        let count = MAX_BATCH as u64 * 2 + 1;
+        for _ in 0..count {
+            spool.push(report("a"));
+        }
+        spool.repeat();
+        let first = seqs(spool.repeat());
+        assert_eq!(first.len(), MAX_BATCH, "nobody takes it: one batch, however long the journal is");
+        assert_eq!(seqs(spool.acknowledge(&first[1..])), [] as [u64; 0], "not all of it is taken");
+        let second = seqs(spool.acknowledge(&first[..1]));
+        assert_eq!(second.first(), Some(&(MAX_BATCH as u64 + 1)));
+        spool.push(report("young"));
+        assert_eq!(seqs(spool.acknowledge(&second)), [count]);
+        assert_eq!(seqs(spool.acknowledge(&[count])), [] as [u64; 0], "what came later is not repeated");
+    }
+
+    #[test]
+    fn what_started_or_ended_and_is_not_durable_is_untold_unless_it_is_held() {
+        let mut spool = Spool::default();
+        let at = |job, kind| {
+            let key =
+                AttemptKey { run: RunKey { fire_time_ms: 1, job, ordinal: 0 }, attempt: 1, reduce: false };
+            Report { key, kind, started: Some(ClusterTime::from_millis(1)), ..report("") }
+        };
+        spool.push(at(1, ReportKind::Started));
+        spool.push(at(2, ReportKind::Started));
+        spool.push(at(2, ReportKind::Succeeded));
+        spool.push(at(3, ReportKind::Refused));
+        spool.push(at(4, ReportKind::Armed));
+        spool.push(at(5, ReportKind::Succeeded));
+        spool.acknowledge(&[6]);
+        let held = [Held { key: at(1, ReportKind::Started).key, plan_no: 1, started: true }];
+        let untold = spool.untold(&held);
+        assert_eq!(untold, [Held { key: at(2, ReportKind::Started).key, plan_no: 1, started: true }]);
     }
 
     #[test]
