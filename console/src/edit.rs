@@ -14,9 +14,11 @@ use carillon_store::catalog::{EditOutcome, JobChange, JobEdit, TouchedRun};
 use carillon_store::runs::RunFilter;
 use carillon_store::shards::ShardRow;
 use futures::future::join_all;
+use tonic::Status;
 
 use crate::console::Console;
 use crate::problem::{Problem, Result, chain};
+use crate::servers::calls::owner_named_by;
 
 /// A shard is planned every few seconds and edited by people: an edit that loses this often meets a fault, not a rival.
 const MOST_TRIES: usize = 10;
@@ -202,7 +204,9 @@ async fn tell(
     let holders: Vec<&Member> = live.iter().filter(is_holder).collect();
     let calls = holders.iter().map(|server| async {
         let answer = console.servers.job_changed(&console.metrics, server, shard.id, jobs_version, job, &keys).await;
-        if let Err(status) = &answer {
+        if let Err(status) = &answer
+            && owner_named_by(status).is_none()
+        {
             tracing::warn!(server = %server.id, shard = %shard.id, error = %chain(status), "could not tell a server of an edit");
         }
         (server.id.as_str(), answer)
@@ -210,8 +214,13 @@ async fn tell(
     let answers = join_all(calls).await;
     let named: BTreeSet<&str> =
         shard.holders.iter().chain(shard.owner.as_ref()).map(carillon_core::ids::ServerId::as_str).collect();
-    let everyone_knows = answers.len() == named.len() && answers.iter().all(|(_, answer)| answer.is_ok());
     let owner = shard.owner.as_ref().map(carillon_core::ids::ServerId::as_str);
+    // A standby keeps no edit open: what it may have armed the owner withdraws at the workers, whoever armed it.
+    let knows = |answer: &Result<Vec<RunKey>, Status>| match answer {
+        Ok(_) => true,
+        Err(status) => owner.is_some() && owner_named_by(status) == owner,
+    };
+    let everyone_knows = answers.len() == named.len() && answers.iter().all(|(_, answer)| knows(answer));
     match answers.into_iter().find(|(id, _)| Some(*id) == owner) {
         Some((_, Ok(may_start))) if everyone_knows => may_start,
         // Nobody owned the shard, so nobody armed anything.

@@ -89,6 +89,8 @@ pub(crate) struct Reconciler {
     members: Vec<Member>,
     held: BTreeMap<ShardId, Held>,
     loops: JoinSet<ShardId>,
+    /// Shards let go whose loops still wind up.
+    ending: BTreeSet<ShardId>,
 }
 
 /// A shard with a loop here.
@@ -125,6 +127,7 @@ impl Reconciler {
             members: Vec::new(),
             held: BTreeMap::new(),
             loops: JoinSet::new(),
+            ending: BTreeSet::new(),
         }
     }
 
@@ -145,7 +148,11 @@ impl Reconciler {
 
     /// Looks once, and does what is to be done. Returns when to look again at the latest.
     async fn reconcile(&mut self) -> Duration {
-        while self.loops.try_join_next().is_some() {}
+        while let Some(ended) = self.loops.try_join_next() {
+            if let Ok(shard) = ended {
+                self.ending.remove(&shard);
+            }
+        }
         if let Ok(members) = self.coordination.members().await {
             self.members = members;
         }
@@ -172,7 +179,7 @@ impl Reconciler {
             }
         }
         let later = self.contend(contenders, &live).await;
-        let handing_over = self.held.values().any(|held| held.yielded);
+        let handing_over = !self.ending.is_empty() || self.held.values().any(|held| held.yielded);
         if handing_over { HAND_OVER_PERIOD } else { later.map_or(PERIOD, |later| later.min(PERIOD)) }
     }
 
@@ -207,6 +214,10 @@ impl Reconciler {
     fn hold(&mut self, shard: ShardId) {
         if let Some(held) = self.held.get_mut(&shard) {
             held.yielded = false;
+            return;
+        }
+        if self.ending.contains(&shard) {
+            // Two loops of one shard would take each other's maps and workers away.
             return;
         }
         let Ok(key) = LockKey::new(shard.to_string()) else { return };
@@ -252,6 +263,7 @@ impl Reconciler {
         self.shell.switchboard.remove_shard(shard);
         self.shell.switchboard.look_again(shard.group(), "a shard is held here no more");
         held.stop.cancel();
+        self.ending.insert(shard);
         if let Err(error) = self.coordination.release(&held.key).await {
             tracing::debug!(%shard, error = %crate::chain(&error), "could not release the trigger lock yet");
         }
@@ -264,6 +276,7 @@ impl Reconciler {
             if let Some(held) = self.held.remove(&shard) {
                 self.shell.switchboard.remove_shard(shard);
                 held.stop.cancel();
+                self.ending.insert(shard);
             }
         }
     }

@@ -17,8 +17,8 @@ use crate::problem::{Problem, Result};
 /// How many servers a request tries: the owner, a standby and one more; if three do not answer, a person should know.
 const MOST_TRIED: usize = 3;
 
-/// How long a request follows a shard that changes hands: longer than a hand-over, shorter than a person's patience.
-const HANDOVER_PATIENCE: Duration = Duration::from_secs(3);
+/// How long a request follows a shard that changes hands: a killed owner's session lasts 6 s unless configured, and its heir reads the shard.
+const HANDOVER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Between two looks for the owner.
 const BETWEEN_ROUNDS: Duration = Duration::from_millis(100);
@@ -30,6 +30,7 @@ const OWNER_KEY: &str = "carillon-owner";
 enum Unanswered {
     /// Every server that answered says that another one owns the shard.
     Elsewhere(Status),
+    /// None did, for a reason that asking again will not mend at once.
     Problem(Problem),
 }
 
@@ -188,7 +189,7 @@ impl Servers {
             // While a shard changes hands its servers point at each other: the next look finds the owner.
             match asked {
                 Err(Unanswered::Elsewhere(status)) if began.elapsed() > HANDOVER_PATIENCE => {
-                    return Err(refusal(status));
+                    return Err(no_server(status.message()));
                 }
                 Err(Unanswered::Elsewhere(_)) => tokio::time::sleep(BETWEEN_ROUNDS).await,
                 Err(Unanswered::Problem(problem)) => return Err(problem),
@@ -221,9 +222,8 @@ impl Servers {
             metrics.server_call(call, answer.as_ref().err().map_or(Code::Ok, Status::code));
             match answer {
                 Ok(answer) => return Ok(answer),
-                Err(status) if status.metadata().contains_key(OWNER_KEY) => {
-                    let named = status.metadata().get(OWNER_KEY).and_then(|name| name.to_str().ok());
-                    *owner = named.map(str::to_owned);
+                Err(status) if owner_named_by(&status).is_some() => {
+                    *owner = owner_named_by(&status).map(str::to_owned);
                     elsewhere = Some(status);
                 }
                 Err(status) if is_passing(status.code()) => {
@@ -245,6 +245,11 @@ impl Servers {
             }
         }))
     }
+}
+
+/// The owner that a server names which does not own the shard itself; a server that refuses for another reason names none.
+pub(crate) fn owner_named_by(status: &Status) -> Option<&str> {
+    status.metadata().get(OWNER_KEY)?.to_str().ok()
 }
 
 /// Whether another server may do what this one did not.

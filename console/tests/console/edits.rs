@@ -10,6 +10,7 @@ use carillon_core::time::{Span, Timestamp};
 use carillon_store::runs::RunFilter;
 use serde_json::{Value, json};
 
+use crate::support::server::owned_by;
 use crate::support::world::id_of;
 use crate::support::{FakeServer, World};
 
@@ -248,6 +249,19 @@ async fn a_holder_that_cannot_be_reached_may_still_arm_what_it_has() {
         3,
         "a holder that left the cluster may live on"
     );
+}
+
+#[tokio::test]
+async fn a_standby_that_arms_nothing_keeps_nothing_open() {
+    let planned = Planned::new().await;
+    let owner = planned.servers[0].id();
+    planned.servers[1].script.lock().refuse_edits = Some(owned_by(&owner));
+    let answer = planned.patch(json!({"handler": "b"})).await;
+    assert_eq!(answer["may_still_start"], json!([]));
+    // Who names another owner knows something that the console does not.
+    planned.servers[1].script.lock().refuse_edits = Some(owned_by(&"server-9".parse().unwrap()));
+    let answer = planned.patch(json!({"handler": "c"})).await;
+    assert_eq!(answer["may_still_start"].as_array().unwrap().len(), 3);
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Runs: triggered, listed, looked at, followed, cancelled, retried; dead letters; subtasks.
 
+use std::time::Duration;
+
 use axum::http::{Method, StatusCode};
 use carillon_core::ids::{AttemptNo, Epoch, GroupId, JobId, JobVersion, PlanNo, RunKey, ShardId};
 use carillon_core::parallel::{MapChunk, MapHeader, MapPhase};
@@ -10,6 +12,7 @@ use carillon_store::logs::LogChunk;
 use carillon_store::subtasks::{MapCheckpoint, SubtaskBatch, SubtaskFailure, SubtaskPayload};
 use serde_json::{Value, json};
 
+use crate::support::server::owned_by;
 use crate::support::world::id_of;
 use crate::support::{FakeServer, World, eventually};
 
@@ -146,6 +149,28 @@ async fn a_trigger_goes_to_another_server_when_the_owner_does_not_answer() {
         (refused.code().as_str(), refused.text("detail").as_str()),
         ("not_possible_now", "the job is too new")
     );
+}
+
+#[tokio::test]
+async fn a_trigger_waits_while_the_shard_changes_hands() {
+    let world = World::new().await;
+    let old = world.server("server-1").await;
+    let heir = world.server("server-2").await;
+    let group = world.group(&[&old, &heir]).await;
+    world.job(group, "a", json!({})).await;
+    // The row still names the old owner, who has let the shard go; the heir does not have it yet.
+    old.script.lock().refuse = Some(owned_by(&heir.id()));
+    heir.script.lock().refuse = Some(owned_by(&old.id()));
+    let asking = world.post("/jobs/1/runs").send();
+    let taking = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        heir.script.lock().refuse = None;
+    };
+    let (answer, ()) = tokio::join!(asking, taking);
+    answer.must(StatusCode::ACCEPTED);
+    let asked = heir.script.lock().triggers.clone();
+    assert!(asked.len() > 1, "it was asked again");
+    assert!(asked.iter().all(|trigger| trigger.idempotency_key == asked[0].idempotency_key), "by one key");
 }
 
 #[tokio::test]

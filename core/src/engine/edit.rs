@@ -56,13 +56,23 @@ impl Engine {
 
     /// After a reload: withdraws the old plans of what was touched, and lets the edits wait for the workers' word. Workers are asked whether
     /// or not this engine armed them: another one that does not know yet that it was replaced may.
-    pub(super) fn withdraw(&mut self, gone: &BTreeMap<RunKey, OpenRun>) {
+    ///
+    /// A row that is cancelled and that this engine never had, since it became the owner after the edit, may have been armed by the owner before
+    /// it: nobody here knows at which worker.
+    pub(super) fn withdraw(&mut self, now: Timestamp, gone: &BTreeMap<RunKey, OpenRun>) {
         let jobs_version = self.owned_ref().jobs_version;
+        let armed_until = now.saturating_add(self.config.arm_lead).saturating_add(self.config.clock_margin);
         let mut edits = std::mem::take(&mut self.owned_mut().edits);
         for edit in edits.iter_mut().filter(|edit| edit.jobs_version <= jobs_version) {
             let touched = std::mem::take(&mut edit.touched);
             edit.may_start.extend(self.armed_before(edit.job, &touched));
             for key in touched {
+                if !gone.contains_key(&key) && !self.owned_ref().runs.contains_key(&key) {
+                    if key.fire_time <= armed_until {
+                        edit.may_start.push(key);
+                    }
+                    continue;
+                }
                 let Some(withdrawal) = self.old_plan(key, gone) else { continue };
                 edit.waiting.insert(key, withdrawal);
             }

@@ -245,7 +245,7 @@ impl Engine {
         self.owned = Some(owned);
         self.standby.forget_copy();
         self.disarm_gone(&gone);
-        self.withdraw(&gone);
+        self.withdraw(now, &gone);
         self.assign();
         self.resume_maps();
         self.follow_fixed_delays(now, &snapshot.last_finals);

@@ -10,6 +10,7 @@ use carillon_core::engine::{Input, Snapshot};
 use carillon_core::ids::{Epoch, JobId, JobsVersion, ServerId, ShardId};
 use carillon_core::job::Job;
 use carillon_core::schedule::ScheduleKind;
+use carillon_core::time::Span;
 use carillon_store::{SharedStore, StoreError};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -29,7 +30,7 @@ const CATCH_UP_PATIENCE: Duration = Duration::from_secs(2);
 const READ_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long a stalled owner waits to see what stands in the store before it goes on without.
-const STALL_PATIENCE: Duration = Duration::from_secs(1);
+const STALL_PATIENCE: Span = Span::from_secs(1);
 
 /// How long after a failure the shard is read again.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
@@ -46,8 +47,6 @@ pub(super) struct Reloading {
     stage: Stage,
     /// Asked for again while one was under way.
     again: bool,
-    /// The engine is held back until then, whatever the stage.
-    held_until: Option<Instant>,
     last_stall: Option<Instant>,
     /// News for the engine that came while it was held back.
     kept: Vec<Input>,
@@ -110,13 +109,12 @@ impl Reloading {
     }
 
     pub(super) fn next_wake(&self) -> Option<Instant> {
-        let stage = match &self.stage {
+        match &self.stage {
             Stage::Wanted(at) => Some(*at),
             Stage::Draining { until, .. } => Some(*until),
             Stage::Behind { since, .. } => Some(*since + CATCH_UP_PATIENCE),
             Stage::Idle | Stage::Jobs(_) | Stage::Rows(_) => None,
-        };
-        stage.into_iter().chain(self.held_until).min()
+        }
     }
 
     pub(super) fn keep(&mut self, input: Input) {
@@ -127,8 +125,7 @@ impl Reloading {
 impl ShardLoop {
     /// Whether the engine is held back. An engine that owns nothing decides nothing, so it need not be.
     pub(super) fn is_paused(&self) -> bool {
-        let reading = matches!(self.reloading.stage, Stage::Draining { .. } | Stage::Rows(_));
-        (reading || self.reloading.held_until.is_some()) && self.owns()
+        matches!(self.reloading.stage, Stage::Draining { .. } | Stage::Rows(_)) && self.owns()
     }
 
     fn owns(&self) -> bool {
@@ -147,7 +144,7 @@ impl ShardLoop {
         }
     }
 
-    /// After a stall an owner looks before it acts.
+    /// After a stall the engine looks before it acts.
     pub(super) fn look_for_stall(&mut self) {
         let count = self.shell.stalls.count();
         if count == self.stalls_seen {
@@ -156,21 +153,15 @@ impl ShardLoop {
         self.stalls_seen = count;
         let now = Instant::now();
         let recent = self.reloading.last_stall.is_some_and(|at| now - at < BETWEEN_STALLS);
-        if self.owns() && !recent {
+        if !recent {
             self.reloading.last_stall = Some(now);
-            self.reloading.held_until = Some(now + STALL_PATIENCE);
-            self.want_reload(Duration::ZERO);
+            self.step(Input::Stalled { patience: STALL_PATIENCE });
         }
     }
 
     /// Takes the next step of a reload when it is due.
     pub(super) fn proceed_with_reload(&mut self) {
         let now = Instant::now();
-        if self.reloading.held_until.is_some_and(|until| until <= now) {
-            tracing::warn!(shard = %self.id, "the shard could not be read again after a stall; going on with what is known");
-            self.reloading.held_until = None;
-            self.let_go();
-        }
         let Some(epoch) = self.epoch else {
             self.reloading.stage = Stage::Idle;
             return;
@@ -230,12 +221,11 @@ impl ShardLoop {
 
     fn take_snapshot(&mut self, snapshot: Snapshot) {
         let first = !self.owns();
-        // What came in between is in the snapshot, but for the fate of a slice: the engine plans no other one before it has heard it.
+        // What became of an effect the engine has to hear, or it waits for it for ever: what it did while the jobs were read it knows better
+        // than the snapshot. New rows alone are in the snapshot or were taken back by an edit since.
         let kept = std::mem::take(&mut self.reloading.kept);
-        let of_slice =
-            |input: &Input| matches!(input, Input::SliceCommitted { .. } | Input::SliceRefused { .. });
-        let fates: Vec<Input> = kept.into_iter().filter(of_slice).collect();
-        self.reloading.held_until = None;
+        let fates: Vec<Input> =
+            kept.into_iter().filter(|input| !matches!(input, Input::Inserted(_))).collect();
         for run in &snapshot.open_runs {
             if let Some(trace) = run.trace {
                 self.traces.insert(run.key, trace);

@@ -1,8 +1,8 @@
 //! A store that fails as it is told: before it does what it was asked, or after.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use carillon_core::ids::{AttemptNo, Epoch, GroupId, JobId, RunKey, ServerId, ShardId};
@@ -35,11 +35,18 @@ pub(crate) struct Faulty {
     inner: SharedStore,
     down: AtomicBool,
     lost: Mutex<HashMap<&'static str, VecDeque<Lost>>>,
+    held: Mutex<HashMap<&'static str, Arc<Gate>>>,
+}
+
+/// Where calls wait.
+struct Gate {
+    open: tokio::sync::Semaphore,
+    waiting: AtomicUsize,
 }
 
 impl Faulty {
     pub(crate) fn new(inner: SharedStore) -> Self {
-        Self { inner, down: AtomicBool::new(false), lost: Mutex::default() }
+        Self { inner, down: AtomicBool::new(false), lost: Mutex::default(), held: Mutex::default() }
     }
 
     /// Nothing arrives until it is up again.
@@ -55,6 +62,33 @@ impl Faulty {
     /// Calls of `method` that are still to go wrong.
     pub(crate) fn still_to_lose(&self, method: &str) -> usize {
         self.lost.lock().unwrap().get(method).map_or(0, VecDeque::len)
+    }
+
+    /// Calls of `method` are not carried out before [`release`](Self::release).
+    pub(crate) fn hold(&self, method: &'static str) {
+        let gate = Gate { open: tokio::sync::Semaphore::new(0), waiting: AtomicUsize::new(0) };
+        self.held.lock().unwrap().insert(method, Arc::new(gate));
+    }
+
+    /// How many calls of a held `method` wait.
+    pub(crate) fn waiting(&self, method: &str) -> usize {
+        self.held.lock().unwrap().get(method).map_or(0, |gate| gate.waiting.load(Ordering::SeqCst))
+    }
+
+    /// Lets those go that wait, and those that come.
+    pub(crate) fn release(&self, method: &str) {
+        if let Some(gate) = self.held.lock().unwrap().remove(method) {
+            gate.open.close();
+        }
+    }
+
+    async fn pass(&self, method: &str) {
+        let gate = self.held.lock().unwrap().get(method).cloned();
+        if let Some(gate) = gate {
+            gate.waiting.fetch_add(1, Ordering::SeqCst);
+            // Nobody gets a permit: the gate opens by being closed for good.
+            let _ = gate.open.acquire().await;
+        }
     }
 
     fn next(&self, method: &str) -> Option<Lost> {
@@ -75,6 +109,7 @@ macro_rules! behind_faults {
         #[async_trait]
         impl $store for Faulty {
             $(async fn $name(&self, $($argument: $type),*) -> Result<$answer, StoreError> {
+                self.pass(stringify!($name)).await;
                 match self.next(stringify!($name)) {
                     None => self.inner.$name($($argument),*).await,
                     Some(Lost::Request) => Err(unavailable(stringify!($name))),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use carillon_core::run::RunState;
-use carillon_proto::v1::{StatusRequest, TriggerRequest};
+use carillon_proto::v1::{JobChangedRequest, StatusRequest, TriggerRequest};
 use serde_json::json;
 
 use crate::faulty::{Faulty, Lost};
@@ -142,5 +142,52 @@ async fn a_failed_attempt_is_followed_by_one_next_attempt_even_when_its_record_i
         worker.seen(|seen| seen.starts.iter().map(|((_, attempt), starts)| (*attempt, *starts)).collect());
     assert_eq!(starts, [(1, 1), (2, 1), (3, 1)]);
     assert_eq!(faulty.still_to_lose("advance"), 0);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_run_that_finds_its_worker_while_the_shard_is_read_again_starts() {
+    let (cluster, faulty) = faulty_cluster().await;
+    let job = cluster.job("now", json!({"schedule": {"type": "api"}})).await;
+    let server = cluster.server("s1", "a").await;
+    let control = server.control().await;
+    let request = TriggerRequest {
+        job: job.id.get(),
+        shard: cluster.shard(0).to_string(),
+        idempotency_key: "k".into(),
+        params: None,
+        requested_by: "test".into(),
+        trace_id: Default::default(),
+    };
+    let made = eventually("the owner takes it", || async {
+        control.clone().trigger(request.clone()).await.ok().map(|answer| answer.into_inner())
+    })
+    .await;
+    let key = run_key(made.run.unwrap());
+
+    // An edit of another job has the shard read again. Meanwhile the run's worker comes, and the store takes its time to note that.
+    faulty.hold("load_shard");
+    let edit =
+        JobChangedRequest { shard: cluster.shard(0).to_string(), jobs_version: 1, touched: vec![], job: 99 };
+    let edited = tokio::spawn({
+        let mut control = control.clone();
+        async move { control.job_changed(edit).await }
+    });
+    eventually("the jobs are being read", || async { (faulty.waiting("load_shard") == 1).then_some(()) })
+        .await;
+    faulty.hold("move_runs");
+    let worker = TestWorker::start(cluster.group, 7, &[server.address], Duration::ZERO);
+    eventually("the run is placed", || async { (faulty.waiting("move_runs") == 1).then_some(()) }).await;
+    faulty.release("load_shard");
+    // Long enough for the loop to wait for the move before it reads the rows; shorter than that wait.
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    faulty.release("move_runs");
+
+    eventually("the run succeeded", || async {
+        cluster.store.run(key).await.unwrap().filter(|run| run.state == RunState::Succeeded)
+    })
+    .await;
+    edited.await.unwrap().unwrap();
+    once_each(&worker);
     server.stop().await;
 }

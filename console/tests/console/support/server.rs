@@ -31,6 +31,13 @@ pub(crate) struct FakeServer {
     _stop: DropGuard,
 }
 
+/// What a server says that does not own the shard, as the real one does.
+pub(crate) fn owned_by(owner: &ServerId) -> Status {
+    let mut status = Status::failed_precondition(format!("the shard is owned by {owner}"));
+    status.metadata_mut().insert("carillon-owner", owner.as_str().parse().unwrap());
+    status
+}
+
 /// What the fake does, and what it was asked.
 #[derive(Clone)]
 pub(crate) struct Script(Arc<Mutex<ScriptState>>);
@@ -43,6 +50,8 @@ pub(crate) struct ScriptState {
     pub(crate) edit_delay: Duration,
     /// The runs that may still start after an edit.
     pub(crate) may_start: Vec<RunKey>,
+    /// Answered to every edit instead.
+    pub(crate) refuse_edits: Option<Status>,
     pub(crate) edits: Vec<v1::JobChangedRequest>,
     pub(crate) triggers: Vec<v1::TriggerRequest>,
     pub(crate) retries: Vec<v1::RetryRunRequest>,
@@ -223,6 +232,9 @@ impl Control for Service {
             script.edit_delay
         };
         tokio::time::sleep(delay).await;
+        if let Some(refusal) = self.script.lock().refuse_edits.clone() {
+            return Err(refusal);
+        }
         let may_start = self.script.lock().may_start.iter().copied().map(ref_of).collect();
         Ok(Response::new(v1::JobChangedAnswer { may_start }))
     }
