@@ -1,13 +1,16 @@
 //! Placement: which servers hold which shards. A pure function of a snapshot and a seed, so that the same question has the same answer.
 //!
 //! Each shard gets as many holders as its group's id says (`backups`): machine rooms apart first, then the less loaded of two servers
-//! picked at random. What need not move stays. Begin with [`place`].
+//! picked at random. What need not move stays. Begin with [`place`]. Which holder owns a shard is [`hand_overs`]' part.
+
+mod owners;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::ids::{ServerId, ShardId};
+pub use owners::{HandOver, OwnedShard, hand_overs};
 
 /// The most standbys moved in one round only to even out the load. A round a second moves a thousand shards in about a minute, while a
 /// server loads at most a few shards at a time.

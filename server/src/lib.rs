@@ -6,7 +6,8 @@
 //! **What it is not.** A place for scheduling rules: those are the engine's. Nor for SQL text, znode paths or web pages, which it must not know.
 //!
 //! **Where to begin.** [`serve()`](fn@serve) puts it together. Then `shard_loop` (one task a shard), `committer` (what all shards want written, in
-//! batches), `ownership` (which shards are ours), `rpc` (the edge), `switchboard` (who is connected).
+//! batches), `ownership` (which shards are ours), `peers` (what the servers tell each other),
+//! `rpc` (the edge), `switchboard` (who is connected).
 
 mod clock;
 mod committer;
@@ -18,6 +19,7 @@ mod logs;
 mod map;
 mod metrics;
 mod ownership;
+mod peers;
 mod placer;
 mod rpc;
 mod serve;

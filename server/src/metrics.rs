@@ -22,6 +22,12 @@ pub(crate) struct OutcomeLabel {
     outcome: &'static str,
 }
 
+/// Why a shard was taken over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct CauseLabel {
+    cause: &'static str,
+}
+
 /// What the store was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct OpLabel {
@@ -37,6 +43,9 @@ pub struct Metrics {
     pub(crate) shards_held: Gauge,
     pub(crate) shards_owned: Gauge,
     pub(crate) handovers: Counter,
+    takeovers: Family<CauseLabel, Counter>,
+    pub(crate) standby_arms: Counter,
+    pub(crate) peer_links: Gauge,
     pub(crate) planning_lead: Gauge<f64, std::sync::atomic::AtomicU64>,
     pub(crate) open_runs: Gauge,
     pub(crate) workers: Gauge,
@@ -62,6 +71,9 @@ impl Default for Metrics {
             shards_held: Gauge::default(),
             shards_owned: Gauge::default(),
             handovers: Counter::default(),
+            takeovers: Family::default(),
+            standby_arms: Counter::default(),
+            peer_links: Gauge::default(),
             planning_lead: Gauge::default(),
             open_runs: Gauge::default(),
             workers: Gauge::default(),
@@ -92,6 +104,21 @@ impl Metrics {
             "shard_handovers",
             "Shards that this server became the owner of",
             self.handovers.clone(),
+        );
+        registry.register(
+            "takeovers",
+            "Shards that this server took from another one, by cause: planned, lock_free, not_planning",
+            self.takeovers.clone(),
+        );
+        registry.register(
+            "standby_arms",
+            "Runs armed by this server as a standby",
+            self.standby_arms.clone(),
+        );
+        registry.register(
+            "peer_links",
+            "Links to other servers of the server group",
+            self.peer_links.clone(),
         );
         let lead = "How far the least planned shard is planned ahead";
         registry.register_with_unit("planning_lead", lead, Unit::Seconds, self.planning_lead.clone());
@@ -125,6 +152,10 @@ impl Metrics {
     pub(crate) fn query(&self, op: &'static str, took: Duration, rows: usize) {
         self.store_queries.get_or_create(&OpLabel { op }).observe(took.as_secs_f64());
         self.store_rows.get_or_create(&OpLabel { op }).inc_by(rows as u64);
+    }
+
+    pub(crate) fn takeover(&self, cause: &'static str) {
+        self.takeovers.get_or_create(&CauseLabel { cause }).inc();
     }
 
     pub(crate) fn fires(&self, outcome: &'static str, count: u64) {

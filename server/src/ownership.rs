@@ -1,17 +1,24 @@
 //! Ownership: which shards this server holds and which of them it owns.
 //!
-//! A reconciler without input: woken by a hint, by its period, or by a request to drain, it reads the shards, the members and the locks,
-//! and does the same thing every time. The trigger lock says who should act first; the claim in the store says who may
-//! (trigger-protocol: "Trigger lock"). So a lost lock changes nothing until another server has claimed the shard.
+//! A reconciler without input: woken by a hint, by its period, by a link with a peer that broke, or by a request to drain, it reads the
+//! shards, the members and the locks, and does the same thing every time. The trigger lock says who should act first; the claim in the store
+//! says who may (trigger-protocol: "Trigger lock"). So a lost lock changes nothing until another server has claimed the shard, and nobody
+//! takes a shard whose owner is heard and keeps it, lock or not.
+//!
+//! One thing is asked for: a standby's engine that sees a shard not planned wants it taken over ([`Ownership::take_over`]). That needs the
+//! store alone; the lock follows. How owners are spread over the holders stands in `spread`.
+
+mod spread;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use carillon_coordination::{
-    Coordination, Hint, LockData, LockHolder, LockKey, LockOutcome, Member, MemberKind,
+    Coordination, Hint, LockData, LockHolder, LockKey, LockOutcome, LockVersion, Member, MemberKind,
 };
+use carillon_core::engine::Input;
 use carillon_core::ids::{Epoch, ServerId, ShardId};
 use carillon_core::placement;
 use carillon_store::shards::ShardRow;
@@ -22,6 +29,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::committer::Committer;
+use crate::peers::{ANYBODY, OwnerSays};
 use crate::shard_loop::{Request, ShardHandle, ShardLoop, Shell};
 
 /// How often the reconciler looks without a hint.
@@ -59,9 +67,34 @@ const LOAD_EVERY: Duration = Duration::from_secs(5);
 pub(crate) struct Ownership {
     draining: Arc<AtomicBool>,
     kick: Arc<Notify>,
+    take_overs: Arc<Mutex<BTreeMap<ShardId, TakeOver>>>,
+}
+
+/// A standby's wish.
+#[derive(Debug)]
+struct TakeOver {
+    seen: Epoch,
+    why: String,
 }
 
 impl Ownership {
+    /// Has the reconciler look now.
+    pub(crate) fn kick(&self) {
+        self.kick.notify_one();
+    }
+
+    /// Claims a shard that its owner does not plan, from the epoch under which that was seen.
+    pub(crate) fn take_over(&self, shard: ShardId, seen: Epoch, why: String) {
+        let mut take_overs = self.take_overs.lock().unwrap_or_else(PoisonError::into_inner);
+        take_overs.insert(shard, TakeOver { seen, why });
+        drop(take_overs);
+        self.kick();
+    }
+
+    fn wanted_take_overs(&self) -> BTreeMap<ShardId, TakeOver> {
+        std::mem::take(&mut *self.take_overs.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Hands over every shard and takes no new ones.
     pub(crate) fn drain(&self) {
         if !self.draining.swap(true, Ordering::Relaxed) {
@@ -105,6 +138,12 @@ struct Held {
     not_before: Option<Instant>,
     /// The lock was released for others to take.
     yielded: bool,
+    /// The lock was released for this server to take, then.
+    given_to: Option<(ServerId, Instant)>,
+    /// When this process claimed it.
+    since: Instant,
+    /// This server's place among the holders, as the engine was told.
+    rank: Option<u8>,
 }
 
 impl Reconciler {
@@ -157,6 +196,7 @@ impl Reconciler {
             self.members = members;
         }
         self.write_member().await;
+        self.take_over().await;
         let rows = match self.shell.store.shards_of(self.cluster, self.server_group).await {
             Ok(rows) => rows,
             Err(error) => {
@@ -169,10 +209,14 @@ impl Reconciler {
         let draining = self.ownership.is_draining();
         let live = self.live_servers();
         self.forget_deleted(&rows);
+        if !draining {
+            self.spread_owners(&rows, &live).await;
+        }
         let mut contenders = Vec::new();
         for row in rows {
             if !draining && self.is_wanted(&row, &live) {
                 self.hold(row.id);
+                self.tell_rank(&row, &live).await;
                 contenders.push(row);
             } else if self.held.contains_key(&row.id) {
                 self.yield_shard(&row).await;
@@ -213,7 +257,9 @@ impl Reconciler {
 
     fn hold(&mut self, shard: ShardId) {
         if let Some(held) = self.held.get_mut(&shard) {
-            held.yielded = false;
+            if std::mem::take(&mut held.yielded) {
+                self.shell.peers.yields(shard, None);
+            }
             return;
         }
         if self.ending.contains(&shard) {
@@ -224,14 +270,27 @@ impl Reconciler {
         let stop = CancellationToken::new();
         let (shard_loop, handle) =
             ShardLoop::new(shard, self.shell.clone(), self.committer.lane(), stop.clone());
+        self.shell.peers.forget_plan(shard);
         let connected = self.shell.switchboard.add_shard(handle.clone());
+        // After the loop is known: whoever is told to peers from now on it hears itself.
+        let elsewhere = self.shell.peers.workers_elsewhere(shard.group());
         self.loops.spawn(async move {
-            shard_loop.run(connected).await;
+            shard_loop.run(connected, elsewhere).await;
             shard
         });
         tracing::debug!(%shard, "the shard is held here");
-        let held =
-            Held { handle, stop, key, claimed: None, free_since: None, not_before: None, yielded: false };
+        let held = Held {
+            handle,
+            stop,
+            key,
+            claimed: None,
+            free_since: None,
+            not_before: None,
+            yielded: false,
+            given_to: None,
+            since: Instant::now(),
+            rank: None,
+        };
         self.held.insert(shard, held);
     }
 
@@ -248,6 +307,7 @@ impl Reconciler {
         }
         if !held.yielded && yielding < HAND_OVERS_AT_ONCE {
             held.yielded = true;
+            self.shell.peers.yields(row.id, Some(ANYBODY));
             self.shell.switchboard.look_again(row.id.group(), "a shard goes to another server");
             tracing::info!(shard = %row.id, epoch = %row.epoch, "the shard is offered to another server");
             // Not released is not lost: the next look does it again, and the session's end does it at last.
@@ -260,6 +320,7 @@ impl Reconciler {
     /// Ends a shard's loop.
     async fn let_go(&mut self, shard: ShardId) {
         let Some(held) = self.held.remove(&shard) else { return };
+        self.shell.peers.yields(shard, None);
         self.shell.switchboard.remove_shard(shard);
         self.shell.switchboard.look_again(shard.group(), "a shard is held here no more");
         held.stop.cancel();
@@ -274,6 +335,7 @@ impl Reconciler {
         let gone: Vec<ShardId> = self.held.keys().copied().filter(|shard| !there.contains(shard)).collect();
         for shard in gone {
             if let Some(held) = self.held.remove(&shard) {
+                self.shell.peers.yields(shard, None);
                 self.shell.switchboard.remove_shard(shard);
                 held.stop.cancel();
                 self.ending.insert(shard);
@@ -281,32 +343,90 @@ impl Reconciler {
         }
     }
 
+    /// Claims the shards that a standby's engine sees not planned, without the coordinator and without waiting for the trigger lock: whoever
+    /// has that is stuck, and [`contend`](Self::contend) takes it away when it can.
+    async fn take_over(&mut self) {
+        for (shard, TakeOver { seen, why }) in self.ownership.wanted_take_overs() {
+            let Some(held) = self.held.get_mut(&shard).filter(|_| !self.ownership.is_draining()) else {
+                continue;
+            };
+            match claim(&self.shell, shard, seen).await {
+                Ok(Some(epoch)) => {
+                    tracing::warn!(%shard, %epoch, why, "the shard was not planned, so this server takes it over");
+                    self.shell.metrics.takeover("not_planning");
+                    held.owns(epoch).await;
+                }
+                Ok(None) => tracing::debug!(%shard, "another server was faster to take the shard over"),
+                Err(()) => {}
+            }
+        }
+    }
+
+    /// Tells a shard's engine this server's place among the holders that live.
+    async fn tell_rank(&mut self, row: &ShardRow, live: &BTreeSet<ServerId>) {
+        let me = &self.shell.me;
+        let rank = if row.owner.as_ref() == Some(me) {
+            0
+        } else {
+            let owner = row.owner.as_ref().filter(|owner| live.contains(*owner));
+            let others = row.holders.iter().filter(|holder| live.contains(*holder) && Some(*holder) != owner);
+            let before = others.take_while(|holder| *holder != me).count() + usize::from(owner.is_some());
+            u8::try_from(before).unwrap_or(u8::MAX)
+        };
+        let Some(held) = self.held.get_mut(&row.id) else { return };
+        if held.rank.replace(rank) != Some(rank) {
+            held.handle.request(Request::Tell(Input::Rank(rank))).await;
+        }
+    }
+
     /// Tries to become the owner of every held shard that has none who acts. Returns when a lock that is left to others so far is due.
     async fn contend(&mut self, rows: Vec<ShardRow>, live: &BTreeSet<ServerId>) -> Option<Duration> {
-        // Without the coordinator nobody takes a shard over; an owner goes on.
+        // Without the coordinator nobody takes a shard over by its lock; an owner goes on.
         let locks = self.coordination.locks().await.ok();
         let now = Instant::now();
         let mut later: Option<Duration> = None;
+        let mut sooner = |wait: Duration| later = Some(later.map_or(wait, |later: Duration| later.min(wait)));
         let mut tries = Vec::new();
         for row in rows {
             let Some(held) = self.held.get_mut(&row.id) else { continue };
             let owns = row.owner.as_ref() == Some(&self.shell.me) && held.claimed == Some(row.epoch);
             if !owns && held.claimed.take_if(|claimed| *claimed < row.epoch).is_some() {
+                held.given_to = None;
+                self.shell.peers.yields(row.id, None);
                 held.handle.request(Request::Disown { why: "another server has claimed it" }).await;
             }
             let Some(locks) = &locks else { continue };
             let holder = locks.get(&held.key);
-            if holder.is_some_and(|holder| !holder.mine) {
+            let says = if owns { OwnerSays::Nothing } else { self.shell.peers.owner_says(row.id, row.epoch) };
+            if matches!(says, OwnerSays::Keeps | OwnerSays::Leave) {
+                // An owner that is heard keeps its shard, also while it cannot reach the coordinator. A lock of an earlier time is in its way.
                 held.free_since = None;
+                if holder.is_some_and(|holder| holder.mine)
+                    && let Err(error) = self.coordination.release(&held.key).await
+                {
+                    tracing::debug!(shard = %row.id, error = %crate::chain(&error), "could not release the trigger lock yet");
+                }
                 continue;
             }
-            if owns && holder.is_some() {
+            if held.given_to.is_some() {
+                continue;
+            }
+            let mut stuck = None;
+            if let Some(holder) = holder.filter(|holder| !holder.mine) {
+                held.free_since = None;
+                // Whoever has the lock for an epoch that is over is stuck, or cannot have heard of it. One without an epoch is about to claim.
+                let over = holder.data.epoch.is_some_and(|epoch| epoch < row.epoch.get());
+                if !(owns && over) {
+                    continue;
+                }
+                stuck = Some(holder.version);
+            } else if owns && holder.is_some() {
                 continue;
             }
             if let Some(wait) =
                 held.not_before.map(|at| at.saturating_duration_since(now)).filter(|wait| !wait.is_zero())
             {
-                later = Some(later.map_or(wait, |later| later.min(wait)));
+                sooner(wait);
                 continue;
             }
             let since = *held.free_since.get_or_insert(now);
@@ -317,15 +437,17 @@ impl Reconciler {
             };
             let waited = now - since;
             if waited < wait {
-                later = Some(later.map_or(wait - waited, |later| later.min(wait - waited)));
+                sooner(wait - waited);
                 continue;
             }
-            tries.push((row, held.key.clone(), owns));
+            tries.push((row, held.key.clone(), owns, stuck, says));
         }
         let claims: HashMap<ShardId, Claim> = futures::stream::iter(tries)
-            .map(|(row, key, owns)| {
+            .map(|(row, key, owns, stuck, says)| {
                 let (shell, coordination) = (&self.shell, &self.coordination);
-                async move { (row.id, lock_and_claim(shell, &**coordination, &row, &key, owns).await) }
+                async move {
+                    (row.id, lock_and_claim(shell, &**coordination, &row, &key, owns, stuck, says).await)
+                }
             })
             .buffer_unordered(CLAIMS_AT_ONCE)
             .collect()
@@ -333,13 +455,7 @@ impl Reconciler {
         for (shard, claim) in claims {
             let Some(held) = self.held.get_mut(&shard) else { continue };
             match claim {
-                Claim::Owner(epoch) => {
-                    held.free_since = None;
-                    if held.claimed != Some(epoch) {
-                        held.claimed = Some(epoch);
-                        held.handle.request(Request::Own { epoch }).await;
-                    }
-                }
+                Claim::Owner(epoch) => held.owns(epoch).await,
                 Claim::Taken => held.free_since = None,
                 Claim::Failed => held.not_before = Some(Instant::now() + AFTER_FAILED_CLAIM),
                 Claim::Again => later = Some(later.unwrap_or(PERIOD).min(Duration::from_millis(100))),
@@ -393,6 +509,18 @@ impl Reconciler {
     }
 }
 
+impl Held {
+    /// This server has claimed the epoch.
+    async fn owns(&mut self, epoch: Epoch) {
+        self.free_since = None;
+        if self.claimed != Some(epoch) {
+            self.claimed = Some(epoch);
+            self.since = Instant::now();
+            self.handle.request(Request::Own { epoch }).await;
+        }
+    }
+}
+
 /// What became of a try to own a shard.
 enum Claim {
     Owner(Epoch),
@@ -417,9 +545,15 @@ async fn lock_and_claim(
     row: &ShardRow,
     key: &LockKey,
     owns: bool,
+    stuck: Option<LockVersion>,
+    says: OwnerSays,
 ) -> Claim {
     let data = if owns { LockData::with_epoch(row.epoch.get()) } else { LockData::default() };
-    match coordination.try_lock(key, data).await {
+    let locked = match stuck {
+        Some(seen) => coordination.displace(key, seen, data).await,
+        None => coordination.try_lock(key, data).await,
+    };
+    match locked {
         Ok(LockOutcome::Acquired { .. }) if owns => return Claim::Owner(row.epoch),
         Ok(LockOutcome::Acquired { .. }) => {}
         Ok(LockOutcome::HeldBy(LockHolder { member, .. })) => {
@@ -431,31 +565,42 @@ async fn lock_and_claim(
             return Claim::Again;
         }
     }
-    let epoch = match shell.store.claim(row.id, row.epoch, &shell.me).await {
+    let epoch = match claim(shell, row.id, row.epoch).await {
         Ok(Some(epoch)) => epoch,
         // Somebody else claimed it since it was read: look again.
         Ok(None) => return Claim::Again,
-        Err(error) => {
-            tracing::warn!(shard = %row.id, error = %crate::chain(&error), "could not claim the shard");
-            shell.metrics.store_failures.inc();
-            match shell.store.shard(row.id).await {
-                Ok(Some(now)) if now.epoch == row.epoch.next() && now.owner.as_ref() == Some(&shell.me) => {
-                    now.epoch
-                }
-                _ => {
-                    // Not released is not lost: the lock is still ours then, and the claim is tried again.
-                    let _ = coordination.release(key).await;
-                    return Claim::Failed;
-                }
-            }
+        Err(()) => {
+            // Not released is not lost: the lock is still ours then, and the claim is tried again.
+            let _ = coordination.release(key).await;
+            return Claim::Failed;
         }
     };
     tracing::info!(shard = %row.id, %epoch, "the shard is claimed by this server");
+    if row.owner.as_ref().is_some_and(|owner| *owner != shell.me) {
+        shell.metrics.takeover(if says == OwnerSays::Take { "planned" } else { "lock_free" });
+    }
     if let Err(error) = coordination.update_lock(key, LockData::with_epoch(epoch.get())).await {
-        // For observers only.
+        // For observers, and for whoever would displace it.
         tracing::debug!(shard = %row.id, error = %crate::chain(&error), "could not write the epoch into the trigger lock");
     }
     Claim::Owner(epoch)
+}
+
+/// Makes this server the owner by the store's word; none where somebody else was faster, an error where the store does not say.
+async fn claim(shell: &Shell, shard: ShardId, seen: Epoch) -> Result<Option<Epoch>, ()> {
+    match shell.store.claim(shard, seen, &shell.me).await {
+        Ok(epoch) => Ok(epoch),
+        Err(error) => {
+            tracing::warn!(%shard, error = %crate::chain(&error), "could not claim the shard");
+            shell.metrics.store_failures.inc();
+            match shell.store.shard(shard).await {
+                Ok(Some(now)) if now.epoch == seen.next() && now.owner.as_ref() == Some(&shell.me) => {
+                    Ok(Some(now.epoch))
+                }
+                _ => Err(()),
+            }
+        }
+    }
 }
 
 /// Waits for a hint that may concern ownership.

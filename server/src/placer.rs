@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::ownership::Ownership;
+use crate::peers::Peers;
 
 /// How often the placer looks without a hint.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -26,6 +27,7 @@ pub(crate) struct Placer {
     pub(crate) coordination: Arc<dyn Coordination>,
     pub(crate) clock: Clock,
     pub(crate) ownership: Ownership,
+    pub(crate) peers: Arc<Peers>,
     pub(crate) cluster: u32,
     pub(crate) server_group: u32,
     pub(crate) away_grace: Duration,
@@ -57,6 +59,9 @@ impl Placer {
             }
             return;
         }
+        // Also while another server is elected: who takes its place must know who was there a moment ago.
+        let Ok(members) = self.coordination.members().await else { return };
+        let servers = self.servers(&members);
         let elected = self.coordination.holds(key)
             || self
                 .coordination
@@ -64,10 +69,8 @@ impl Placer {
                 .await
                 .is_ok_and(|outcome| outcome.is_acquired());
         if !elected {
-            self.seen.clear();
             return;
         }
-        let Ok(members) = self.coordination.members().await else { return };
         let rows = match self.store.shards_of(self.cluster, self.server_group).await {
             Ok(rows) => rows,
             Err(error) => {
@@ -75,7 +78,6 @@ impl Placer {
                 return;
             }
         };
-        let servers = self.servers(&members);
         let shards = rows.into_iter().map(|row| Shard { id: row.id, holders: row.holders }).collect();
         let seed = self.clock.now().as_millis().unsigned_abs();
         let placements = place(&Snapshot { servers, shards }, seed);
@@ -112,7 +114,7 @@ impl Placer {
         }
     }
 
-    /// The servers of the group, those included that were there a moment ago.
+    /// The servers of the group, those included that were there a moment ago, or that are still heard though the coordinator misses them.
     fn servers(&mut self, members: &[Member]) -> Vec<Server> {
         let now = Instant::now();
         let mut servers: Vec<Server> = members
@@ -131,6 +133,11 @@ impl Placer {
             self.seen.insert(server.id.clone(), (now, server.room.clone()));
         }
         let grace = self.away_grace;
+        for (id, (at, _)) in &mut self.seen {
+            if self.peers.is_linked(id) {
+                *at = now;
+            }
+        }
         self.seen.retain(|_, (at, _)| now - *at < grace);
         for (id, (_, room)) in &self.seen {
             if servers.iter().all(|server| server.id != *id) {

@@ -8,6 +8,7 @@ use carillon_coordination::{
     Coordination, CoordinationError, Load, Member, MemberId, MemberKind, join_with_patience,
 };
 use carillon_proto::v1::control_server::ControlServer;
+use carillon_proto::v1::peer_server::PeerServer;
 use carillon_proto::v1::worker_gateway_server::WorkerGatewayServer;
 use carillon_proto::v1::{GoAway, ServerMessage, server_message::Message};
 use carillon_store::SharedStore;
@@ -17,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Certificate, Identity, Server as GrpcServer, ServerTlsConfig};
 use tonic::{Request, Status};
@@ -31,8 +33,9 @@ use crate::logs::{LogWriter, Logs};
 use crate::map::MapHub;
 use crate::metrics::Metrics;
 use crate::ownership::{Ownership, Reconciler};
+use crate::peers::{Dialer, MAX_PEER_BYTES, PeerLoop, Peers};
 use crate::placer::Placer;
-use crate::rpc::{ControlService, Gateway, GatewayService, MAX_MESSAGE_BYTES, WorkerTokens};
+use crate::rpc::{ControlService, Gateway, GatewayService, MAX_MESSAGE_BYTES, PeerService, WorkerTokens};
 use crate::shard_loop::Shell;
 use crate::stall::{self, Stalls};
 use crate::switchboard::Switchboard;
@@ -116,18 +119,21 @@ impl Server {
         };
         let count = config.commit_lanes.unwrap_or(if store.backend() == "sqlite" { 1 } else { LANES });
         let committer = Committer::start(&parts, count, &mut lanes, &ended);
+        let ownership = Ownership::default();
+        let peers = Peers::new(config.id.clone(), switchboard.clone(), ownership.clone(), metrics.clone());
         let shell = Shell {
             me: config.id.clone(),
             engine: config.engine,
             store: store.clone(),
             clock: clock.clone(),
             switchboard: switchboard.clone(),
+            peers: peers.clone(),
+            ownership: ownership.clone(),
             maps: maps.clone(),
             events: events.clone(),
             metrics: metrics.clone(),
             stalls: stalls.clone(),
         };
-        let ownership = Ownership::default();
         let (logs, log_receiver) = Logs::new();
 
         let run = events::run(
@@ -138,7 +144,7 @@ impl Server {
             stop_observers.clone(),
         );
         spawn(&mut loops, "events", run);
-        stall::start(stalls, metrics.clone(), stop_observers.clone())
+        stall::start(stalls.clone(), metrics.clone(), stop_observers.clone())
             .map_err(|error| ServerError::BadConfig(format!("cannot start a thread: {error}")))?;
         let log_writer = LogWriter {
             store: store.clone(),
@@ -155,6 +161,7 @@ impl Server {
             coordination: coordination.clone(),
             clock: clock.clone(),
             ownership: ownership.clone(),
+            peers: peers.clone(),
             cluster: config.cluster,
             server_group: config.server_group,
             away_grace: config.away_grace,
@@ -171,18 +178,32 @@ impl Server {
         let mut ownership_loop: JoinSet<&'static str> = JoinSet::new();
         spawn(&mut ownership_loop, "ownership", reconciler.run(closing.child_token()));
 
-        let gateway = Gateway {
+        let gateway = Arc::new(Gateway {
             server: config.id.to_string(),
             report_interval: config.report_interval,
             clock: clock.clone(),
             tokens: WorkerTokens::new(store.clone(), clock.clone()),
             switchboard: switchboard.clone(),
+            peers: peers.clone(),
             maps: maps.clone(),
             logs,
             events: events.clone(),
             closing: closing.clone(),
             ended: ended.clone(),
+        });
+        let peer_loop = PeerLoop {
+            peers: peers.clone(),
+            gateway: gateway.clone(),
+            stalls,
+            coordination: coordination.clone(),
+            dialer: Dialer {
+                cluster: config.cluster,
+                server_group: config.server_group,
+                secret: config.cluster_secret.clone(),
+                tls: config.tls.clone(),
+            },
         };
+        spawn(&mut loops, "peers", peer_loop.run(ended.child_token()));
         let control = ControlService {
             server: config.id.clone(),
             version: config.version.clone(),
@@ -196,7 +217,8 @@ impl Server {
             ended: ended.child_token(),
         };
         let stop_grpc = ended.child_token();
-        let grpc = grpc(&config, listener, gateway, control, stop_grpc.clone())?;
+        let peer_service = PeerService { peers, ended: ended.child_token() };
+        let grpc = grpc(&config, listener, gateway, control, peer_service, stop_grpc.clone())?;
         spawn(&mut loops, "gRPC", grpc);
         tracing::info!(server = %config.id, room = %config.room, address = %config.advertise, "the server serves");
 
@@ -301,8 +323,9 @@ async fn join(
 fn grpc(
     config: &ServerConfig,
     listener: TcpListener,
-    gateway: Gateway,
+    gateway: Arc<Gateway>,
     control: ControlService,
+    peer: PeerService,
     stop: CancellationToken,
 ) -> Result<impl Future<Output = ()> + Send + 'static, ServerError> {
     let mut server = GrpcServer::builder()
@@ -316,11 +339,11 @@ fn grpc(
         server =
             server.tls_config(settings).map_err(|error| ServerError::BadConfig(format!("tls: {error}")))?;
     }
-    let gateway = WorkerGatewayServer::new(GatewayService(Arc::new(gateway)))
+    let gateway = WorkerGatewayServer::new(GatewayService(gateway))
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let secret = config.cluster_secret.as_ref().map(|secret| Sha256::digest(secret.as_bytes()));
-    let control = ControlServer::with_interceptor(control, move |request: Request<()>| {
+    let admit = move |request: Request<()>| {
         let Some(secret) = &secret else { return Ok(request) };
         let given = request.metadata().get("carillon-cluster-secret");
         // Digests are compared, so that the time it takes says nothing about the secret.
@@ -331,9 +354,14 @@ fn grpc(
                 "carillon-cluster-secret: missing; the cluster's servers and consoles share one",
             )),
         }
-    });
+    };
+    let control = ControlServer::with_interceptor(control, admit);
+    let peer = PeerServer::new(peer)
+        .max_decoding_message_size(MAX_PEER_BYTES)
+        .max_encoding_message_size(MAX_PEER_BYTES);
+    let peer = InterceptedService::new(peer, admit);
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let router = server.add_service(gateway).add_service(control);
+    let router = server.add_service(gateway).add_service(control).add_service(peer);
     Ok(async move {
         if let Err(error) = router.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await {
             tracing::error!(error = %crate::chain(&error), "the gRPC listener failed");

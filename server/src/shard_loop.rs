@@ -6,6 +6,8 @@
 mod effects;
 mod outbox;
 mod reload;
+mod row;
+mod telling;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,10 +29,14 @@ use crate::committer::{Done, Lane};
 use crate::events::{Events, Tally};
 use crate::map::MapHub;
 use crate::metrics::Metrics;
+use crate::ownership::Ownership;
+use crate::peers::Peers;
 use crate::stall::Stalls;
 use crate::switchboard::Switchboard;
 use outbox::Outbox;
 use reload::Reloading;
+use row::RowRead;
+use telling::Telling;
 
 /// Batches from workers that wait for the loop; more than that and their streams are read more slowly.
 const WORKER_EVENTS: usize = 1_024;
@@ -50,7 +56,14 @@ const STEPS_IN_FLIGHT: usize = 400_000;
 pub(crate) enum WorkerEvent {
     Joined(Arc<WorkerInfo>),
     Disconnected(Incarnation),
-    Left { incarnation: Incarnation, held: Vec<HeldRun> },
+    /// It has a stream at a peer.
+    Elsewhere(Arc<WorkerInfo>),
+    /// It has none at any peer any longer.
+    GoneElsewhere(Incarnation),
+    Left {
+        incarnation: Incarnation,
+        held: Vec<HeldRun>,
+    },
     Reports(Incarnation, Vec<Report>),
 }
 
@@ -100,8 +113,12 @@ pub(crate) enum Request {
         by: String,
         reply: oneshot::Sender<Result<AttemptNo, Refused>>,
     },
-    /// News of a parallel run's map.
+    /// News of a parallel run's map, or of a peer.
     Tell(Input),
+    /// A peer that holds the shard too wants its whole plan; only an owner has one.
+    TellPlan {
+        to: ServerId,
+    },
 }
 
 /// A shard's loop as others see it.
@@ -128,6 +145,11 @@ impl ShardHandle {
         self.workers.send(event).await.is_ok()
     }
 
+    /// Queues what is said again soon anyhow: where the loop is behind it is dropped.
+    pub(crate) fn try_tell(&self, input: Input) {
+        let _ = self.requests.try_send(Request::Tell(input));
+    }
+
     /// Queues a request; waits where the loop is behind. False when the loop has ended.
     pub(crate) async fn request(&self, request: Request) -> bool {
         self.requests.send(request).await.is_ok()
@@ -142,6 +164,8 @@ pub(crate) struct Shell {
     pub(crate) store: SharedStore,
     pub(crate) clock: Clock,
     pub(crate) switchboard: Arc<Switchboard>,
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) ownership: Ownership,
     pub(crate) maps: Arc<MapHub>,
     pub(crate) events: Arc<Events>,
     pub(crate) metrics: Metrics,
@@ -165,6 +189,10 @@ pub(crate) struct ShardLoop {
     in_flight: InFlight,
     reloading: Reloading,
     stalls_seen: u64,
+    /// A standby's look at the shard's row.
+    row: RowRead,
+    /// What the other holders are to hear.
+    telling: Telling,
     effects: Vec<Effect>,
     outbox: Outbox,
     tally: Tally,
@@ -217,6 +245,8 @@ impl ShardLoop {
             in_flight: InFlight::default(),
             reloading: Reloading::default(),
             stalls_seen: shell.stalls.count(),
+            row: RowRead::default(),
+            telling: Telling::default(),
             effects: Vec::new(),
             outbox: Outbox::default(),
             tally: Tally::default(),
@@ -231,10 +261,13 @@ impl ShardLoop {
         (shard_loop, handle)
     }
 
-    /// Runs until it is stopped. `connected` are the workers that were there before the loop.
-    pub(crate) async fn run(mut self, connected: Vec<Arc<WorkerInfo>>) {
+    /// Runs until it is stopped. `connected` are the workers that were there before the loop, `elsewhere` those that peers had.
+    pub(crate) async fn run(mut self, connected: Vec<Arc<WorkerInfo>>, elsewhere: Vec<Arc<WorkerInfo>>) {
         for worker in connected {
             self.step(Input::WorkerJoined((*worker).clone()));
+        }
+        for worker in elsewhere {
+            self.step(Input::WorkerElsewhere((*worker).clone()));
         }
         loop {
             let paused = self.is_paused();
@@ -245,6 +278,7 @@ impl ShardLoop {
                 () = self.stop.cancelled() => break,
                 Some(done) = self.done.recv() => self.take_done(done),
                 read = self.reloading.next() => self.take_read(read),
+                row = self.row.next() => self.take_row(row),
                 Some(request) = self.requests.recv(), if !paused => self.take_request(request),
                 Some(event) = self.workers.recv(), if takes_workers => self.take_event(event),
                 () = tokio::time::sleep_until(wake) => {}
@@ -288,6 +322,9 @@ impl ShardLoop {
         if let Some(at) = self.reloading.next_wake() {
             wake = wake.min(at);
         }
+        if let Some(at) = self.telling.due_at() {
+            wake = wake.min(at);
+        }
         if !self.is_paused()
             && let Some(at) = self.engine.next_wake()
         {
@@ -302,6 +339,15 @@ impl ShardLoop {
             self.step(Input::Tick);
         }
         self.carry_out();
+        if self.telling.due_at().is_some_and(|at| at <= tokio::time::Instant::now()) {
+            self.tell_peers();
+        }
+    }
+
+    fn tell_peers(&mut self) {
+        if let Some(news) = self.telling.take() {
+            self.shell.peers.tell(self.id, &news);
+        }
     }
 
     fn step(&mut self, input: Input) {
@@ -312,6 +358,8 @@ impl ShardLoop {
         match event {
             WorkerEvent::Joined(worker) => self.step(Input::WorkerJoined((*worker).clone())),
             WorkerEvent::Disconnected(incarnation) => self.step(Input::WorkerDisconnected(incarnation)),
+            WorkerEvent::Elsewhere(worker) => self.step(Input::WorkerElsewhere((*worker).clone())),
+            WorkerEvent::GoneElsewhere(incarnation) => self.step(Input::WorkerGoneElsewhere(incarnation)),
             WorkerEvent::Left { incarnation, held } => self.step(Input::WorkerLeft { incarnation, held }),
             WorkerEvent::Reports(from, reports) => {
                 for report in reports {
@@ -380,6 +428,14 @@ impl ShardLoop {
                 }
             }
             Request::Tell(input) => self.step(input),
+            Request::TellPlan { to } => {
+                // What the engine has said already comes first.
+                self.carry_out();
+                self.tell_peers();
+                if let Some(plan) = self.engine.plan_so_far() {
+                    self.shell.peers.tell_all(&to, self.id, &plan);
+                }
+            }
         }
     }
 

@@ -1,11 +1,11 @@
-//! Who is connected and what is held here: the workers with a stream to this server and the shards with a loop, under one lock, so that
-//! a worker that joins while a shard arrives is told to it exactly once.
+//! Who is connected and what is held here: the workers with a stream to this server, their own or by way of a peer, and the shards with a
+//! loop, under one lock, so that a worker that joins while a shard arrives is told to it exactly once.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use carillon_core::engine::WorkerInfo;
-use carillon_core::ids::{AttemptNo, GroupId, Incarnation, RunKey, ShardId};
+use carillon_core::ids::{AttemptNo, GroupId, Incarnation, RunKey, ServerId, ShardId};
 use carillon_core::time::Timestamp;
 use carillon_proto::v1::{GoAway, ServerMessage, server_message::Message};
 use tokio::sync::mpsc;
@@ -39,6 +39,21 @@ pub(crate) struct WorkerLink {
     /// Ends the stream.
     pub(crate) close: CancellationToken,
     pub(crate) progress: Arc<Mutex<InProgress>>,
+    /// The peer by way of which the worker is reached; none for a stream of its own.
+    pub(crate) via: Option<ServerId>,
+    /// Peers that hear what the worker says, since it has no stream to them.
+    pub(crate) taps: Arc<Mutex<BTreeSet<ServerId>>>,
+}
+
+impl WorkerLink {
+    /// The peers that hear what the worker says.
+    pub(crate) fn tapped_by(&self) -> Vec<ServerId> {
+        self.taps.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    pub(crate) fn untap(&self, peer: &ServerId) {
+        self.taps.lock().unwrap_or_else(PoisonError::into_inner).remove(peer);
+    }
 }
 
 /// What a worker has in progress, by its own reports.
@@ -89,9 +104,13 @@ impl Switchboard {
     }
 
     /// Takes a worker's stream in, in place of an earlier one of the incarnation, which is closed. Returns the link's number and the
-    /// shards that have to hear of the worker.
-    pub(crate) fn join(&self, mut link: WorkerLink) -> (u64, Vec<ShardHandle>) {
+    /// shards that have to hear of the worker; none for a stream by way of a peer where the worker has one of its own.
+    pub(crate) fn join(&self, mut link: WorkerLink) -> Option<(u64, Vec<ShardHandle>)> {
         let mut inner = self.inner();
+        let known = inner.workers.get(&link.info.incarnation);
+        if link.via.is_some() && known.is_some_and(|known| known.via.is_none()) {
+            return None;
+        }
         inner.links += 1;
         link.number = inner.links;
         let (number, group) = (link.number, link.group);
@@ -100,7 +119,7 @@ impl Switchboard {
             earlier.close.cancel();
         }
         self.metrics.workers.set(inner.workers.len() as i64);
-        (number, inner.shards_of(group))
+        Some((number, inner.shards_of(group)))
     }
 
     /// Forgets a stream. Returns the shards that have to hear of it; none when a newer stream has replaced it.
@@ -168,6 +187,26 @@ impl Switchboard {
     /// Whether a worker has a stream here.
     pub(crate) fn has_worker(&self, incarnation: Incarnation) -> bool {
         self.inner().workers.contains_key(&incarnation)
+    }
+
+    /// Lets a peer hear what a worker says; false where the worker has no stream of its own here.
+    pub(crate) fn tap(&self, worker: Incarnation, peer: &ServerId) -> bool {
+        let inner = self.inner();
+        let Some(link) = inner.workers.get(&worker).filter(|link| link.via.is_none()) else { return false };
+        link.taps.lock().unwrap_or_else(PoisonError::into_inner).insert(peer.clone());
+        true
+    }
+
+    pub(crate) fn untap(&self, worker: Incarnation, peer: &ServerId) {
+        if let Some(link) = self.inner().workers.get(&worker) {
+            link.untap(peer);
+        }
+    }
+
+    /// As [`send`](Self::send), to a worker with a stream of its own: what a peer passes on goes no further.
+    pub(crate) fn send_direct(&self, to: Incarnation, message: ServerMessage) -> bool {
+        let own = self.inner().workers.get(&to).is_some_and(|link| link.via.is_none());
+        own && self.send(to, message)
     }
 
     /// Queues a message for a worker; false when it has no stream here. A worker whose queue is full is disconnected: it comes back and is

@@ -283,6 +283,9 @@ impl Control for ControlService {
                 armed_until_ms: view.armed_until.as_millis(),
                 open_runs: view.open_runs as u64,
                 jobs: view.jobs as u64,
+                rank: view.standby.and_then(|standby| standby.rank).map_or(0, u32::from),
+                told_runs: view.standby.map_or(0, |standby| standby.runs as u64),
+                told_epoch: view.standby.and_then(|standby| standby.copy_of).map_or(0, |epoch| epoch.get()),
             }
         });
         let workers = self.switchboard.workers().into_iter().map(|link| {

@@ -85,7 +85,7 @@ pub(crate) fn shard_id(field: &str, text: &str) -> Checked<ShardId> {
 }
 
 /// An instant of the wire.
-fn timestamp(field: &str, millis: i64) -> Checked<Timestamp> {
+pub(crate) fn timestamp(field: &str, millis: i64) -> Checked<Timestamp> {
     let at = Timestamp::from_millis(millis);
     if at.as_millis() != millis {
         return Err(BadField::new(field, format!("{millis} is not a time between the years 0 and 9999")));

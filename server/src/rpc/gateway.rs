@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use carillon_core::engine::Report;
-use carillon_core::ids::{GroupId, MAX_SHARDS, ShardId};
+use carillon_core::ids::{GroupId, MAX_SHARDS, ServerId, ShardId};
 use carillon_proto::v1::worker_gateway_server::WorkerGateway;
 use carillon_proto::v1::{
     self, LeaveAck, ServerMessage, TimeAnswer, Welcome, WorkerMessage, server_message::Message as ToWorker,
@@ -25,6 +25,7 @@ use crate::clock::Clock;
 use crate::events::Events;
 use crate::logs::{Incoming, Logs};
 use crate::map::{self, MapHub};
+use crate::peers::Peers;
 use crate::shard_loop::WorkerEvent;
 use crate::switchboard::{OUTGOING_MESSAGES, Outgoing, Switchboard, WorkerLink};
 
@@ -50,6 +51,7 @@ pub(crate) struct Gateway {
     pub(crate) clock: Clock,
     pub(crate) tokens: WorkerTokens,
     pub(crate) switchboard: Arc<Switchboard>,
+    pub(crate) peers: Arc<Peers>,
     pub(crate) maps: Arc<MapHub>,
     pub(crate) logs: Logs,
     pub(crate) events: Arc<Events>,
@@ -89,10 +91,30 @@ impl WorkerGateway for GatewayService {
         let introduction = convert::introduction(&hello)?;
         gateway.tokens.check(&hello.token, introduction.group).await?;
         let (outgoing, stream) = mpsc::channel(OUTGOING_MESSAGES);
-        let session = Session::new(gateway, introduction, hello, address, outgoing);
+        let session = Session::new(gateway, introduction, hello, address, None, outgoing);
         // The task ends with the stream: when the worker closes it, when its connection dies, or when `close` is cancelled.
         tokio::spawn(session.run(messages));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+}
+
+impl Gateway {
+    /// Serves a worker that a peer reaches, until its messages end or a stream of its own takes this one's place.
+    pub(crate) async fn relayed(
+        self: &Arc<Self>,
+        hello: v1::Hello,
+        via: ServerId,
+        outgoing: Outgoing,
+        messages: impl Stream<Item = Result<WorkerMessage, Status>> + Unpin + Send,
+    ) {
+        let introduction = match convert::introduction(&hello) {
+            Ok(introduction) => introduction,
+            Err(error) => {
+                return tracing::warn!(peer = %via, %error, "a peer introduces a worker wrongly");
+            }
+        };
+        let address = format!("by way of {via}");
+        Session::new(self, introduction, hello, address, Some(via), outgoing).run(messages).await;
     }
 }
 
@@ -108,6 +130,7 @@ impl Session {
         introduction: Introduction,
         hello: v1::Hello,
         address: String,
+        via: Option<ServerId>,
         outgoing: Outgoing,
     ) -> Self {
         let Introduction { group, info } = introduction;
@@ -122,16 +145,22 @@ impl Session {
             outgoing,
             close: gateway.ended.child_token(),
             progress: Arc::default(),
+            via,
+            taps: Arc::default(),
         };
         Self { gateway: gateway.clone(), link }
     }
 
-    async fn run(mut self, mut messages: Streaming<WorkerMessage>) {
+    async fn run(mut self, mut messages: impl Stream<Item = Result<WorkerMessage, Status>> + Unpin + Send) {
         let incarnation = self.link.info.incarnation;
         let group = self.link.group;
         self.welcome().await;
-        let (number, shards) = self.gateway.switchboard.join(self.link.clone());
+        let Some((number, shards)) = self.gateway.switchboard.join(self.link.clone()) else { return };
         self.link.number = number;
+        let own = self.link.via.is_none();
+        if own {
+            self.gateway.peers.worker_here(&self.link);
+        }
         let peer = map::Peer::new(group, self.link.info.clone(), self.link.handlers.clone());
         self.gateway.maps.worker_joined(peer);
         for shard in &shards {
@@ -153,6 +182,9 @@ impl Session {
         }
         if let Some(shards) = self.gateway.switchboard.part(incarnation, number) {
             self.gateway.maps.worker_parted(incarnation);
+            if own {
+                self.gateway.peers.worker_gone(incarnation);
+            }
             for shard in shards {
                 shard.worker(WorkerEvent::Disconnected(incarnation)).await;
             }
@@ -187,7 +219,10 @@ impl Session {
         let _ = tokio::time::timeout(Duration::from_millis(500), self.link.outgoing.send(Err(status))).await;
     }
 
-    async fn listen(&self, messages: &mut Streaming<WorkerMessage>) -> End {
+    async fn listen(
+        &self,
+        messages: &mut (impl Stream<Item = Result<WorkerMessage, Status>> + Unpin + Send),
+    ) -> End {
         let mut left = false;
         loop {
             let message = tokio::select! {
@@ -222,7 +257,31 @@ impl Session {
         }
     }
 
+    /// Lets peers hear what the worker has no stream to tell them.
+    fn pass_on(&self, message: &FromWorker) {
+        let concerns_all = matches!(
+            message,
+            FromWorker::Reports(_)
+                | FromWorker::Leave(_)
+                | FromWorker::Emit(_)
+                | FromWorker::Credit(_)
+                | FromWorker::Results(_)
+                | FromWorker::SubtasksHeld(_)
+                | FromWorker::ReduceCredit(_)
+        );
+        if !concerns_all {
+            return;
+        }
+        for peer in self.link.tapped_by() {
+            let message = WorkerMessage { message: Some(message.clone()) };
+            if !self.gateway.peers.relay_up(&peer, self.link.info.incarnation, message) {
+                self.link.untap(&peer);
+            }
+        }
+    }
+
     async fn take(&self, message: FromWorker) -> Result<(), BadField> {
+        self.pass_on(&message);
         let from = map::From { incarnation: self.link.info.incarnation, group: self.link.group };
         let maps = &self.gateway.maps;
         match message {

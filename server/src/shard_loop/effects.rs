@@ -73,6 +73,9 @@ impl ShardLoop {
                 }
             }
             Effect::Arm(arm) => {
+                if self.epoch.is_none() {
+                    self.shell.metrics.standby_arms.inc();
+                }
                 tracing::debug!(run = %arm.key, job = %arm.key.job, shard = %self.id, attempt = %arm.attempt, worker = %arm.to, epoch = %arm.epoch, trace_id = %arm.trace, due_at = %arm.due_at, "arming");
                 self.outbox.arm(arm.to, convert::arm(self.id, &arm));
             }
@@ -95,15 +98,9 @@ impl ShardLoop {
                 self.outbox.cancel(to, cancel);
             }
             Effect::Reload => self.want_reload(Duration::ZERO),
-            Effect::Tell(news) => {
-                tracing::trace!(shard = %self.id, epoch = %news.epoch, opened = news.opened.len(), closed = news.closed.len(), "the plan has changed")
-            }
-            Effect::ReadShard => {
-                tracing::debug!(shard = %self.id, "planning seems to lag")
-            }
-            Effect::TakeOver { seen, why } => {
-                tracing::debug!(shard = %self.id, epoch = %seen, why, "the shard is not planned")
-            }
+            Effect::Tell(news) => self.telling.add(*news),
+            Effect::ReadShard => self.read_row(),
+            Effect::TakeOver { seen, why } => self.shell.ownership.take_over(self.id, seen, why),
             Effect::MapOpen { run, job } => {
                 if let Some(epoch) = self.epoch {
                     self.shell.maps.open(self.id, epoch, *run, job);

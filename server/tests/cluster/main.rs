@@ -7,6 +7,7 @@ mod failover;
 mod faulty;
 mod http;
 mod parallel;
+mod standby;
 mod store_faults;
 mod support;
 mod triggering;

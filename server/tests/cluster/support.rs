@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use carillon_coordination::{Coordination, Embedded, EmbeddedRegistry};
@@ -57,6 +57,7 @@ pub(crate) struct Cluster {
     pub(crate) store: SharedStore,
     pub(crate) registry: Arc<EmbeddedRegistry>,
     pub(crate) group: GroupId,
+    sessions: Mutex<BTreeMap<String, Weak<Embedded>>>,
     _folder: tempfile::TempDir,
 }
 
@@ -68,6 +69,11 @@ pub(crate) struct TestServer {
 
 impl Cluster {
     pub(crate) async fn new(backups: u32, shards: u16) -> Self {
+        if std::env::var_os("CARILLON_TEST_LOG").is_some() {
+            // For a person who wants to see what a test does; a second subscriber is refused, which is no matter.
+            let _ =
+                tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_ansi(false).try_init();
+        }
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(SqliteConfig::file(folder.path().join("test.db"))).await.unwrap();
         store.migrate().await.unwrap();
@@ -85,7 +91,13 @@ impl Cluster {
             updated_at: at,
         };
         store.create_group(&row, at).await.unwrap();
-        let cluster = Self { store, registry: EmbeddedRegistry::new(), group, _folder: folder };
+        let cluster = Self {
+            store,
+            registry: EmbeddedRegistry::new(),
+            group,
+            sessions: Mutex::default(),
+            _folder: folder,
+        };
         cluster.token(TOKEN, TokenScope::Worker { group }, None).await;
         cluster
     }
@@ -157,7 +169,9 @@ impl Cluster {
         change(&mut config);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let coordination: Arc<dyn Coordination> = Arc::new(Embedded::new(&self.registry));
+        let session = Arc::new(Embedded::new(&self.registry));
+        self.sessions.lock().unwrap().insert(id.to_owned(), Arc::downgrade(&session));
+        let coordination: Arc<dyn Coordination> = session;
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(carillon_server::serve(
             config,
@@ -168,6 +182,11 @@ impl Cluster {
             shutdown.clone(),
         ));
         TestServer { address, shutdown, task }
+    }
+
+    /// A server's handle on the coordinator: while somebody has it, its session outlives the server.
+    pub(crate) fn session(&self, id: &str) -> Arc<Embedded> {
+        self.sessions.lock().unwrap()[id].upgrade().expect("the server lives")
     }
 
     pub(crate) fn shard(&self, index: u16) -> ShardId {
@@ -296,6 +315,7 @@ pub(crate) struct Seen {
     pub(crate) arms: Vec<(Arm, Timestamp)>,
     /// Handler starts, by run and attempt: more than one is a doubled start.
     pub(crate) starts: BTreeMap<(RunKey, u32), u32>,
+    pub(crate) started_at: BTreeMap<(RunKey, u32), Timestamp>,
     pub(crate) disarmed: BTreeSet<(RunKey, u32)>,
     pub(crate) acked: BTreeSet<u64>,
     pub(crate) go_away: bool,
@@ -319,6 +339,7 @@ pub(crate) struct TestWorker {
     takes: Duration,
     inner: Arc<Mutex<Inner>>,
     wake: Arc<tokio::sync::Notify>,
+    cuts: Arc<Mutex<BTreeSet<SocketAddr>>>,
     stop: CancellationToken,
     leave: CancellationToken,
 }
@@ -339,6 +360,7 @@ impl TestWorker {
             takes,
             inner: Arc::new(Mutex::new(inner)),
             wake: Arc::default(),
+            cuts: Arc::default(),
             stop: CancellationToken::new(),
             leave: CancellationToken::new(),
         };
@@ -367,6 +389,15 @@ impl TestWorker {
         self.inner.lock().unwrap().fail_up_to = attempt;
     }
 
+    /// Loses its stream to a server, and finds no way to it any longer.
+    pub(crate) fn cut(&self, address: SocketAddr) {
+        self.cuts.lock().unwrap().insert(address);
+    }
+
+    fn is_cut(&self, address: SocketAddr) -> bool {
+        self.cuts.lock().unwrap().contains(&address)
+    }
+
     /// As kill -9.
     pub(crate) fn kill(&self) {
         self.stop.cancel();
@@ -382,6 +413,9 @@ impl TestWorker {
     }
 
     async fn session(&self, address: SocketAddr) -> Result<(), Status> {
+        if self.is_cut(address) {
+            return Ok(());
+        }
         let held = self.inner.lock().unwrap().held.values().copied().collect();
         let first = FromWorker::Hello(Hello { held, ..hello(self.group, self.incarnation) });
         let url = format!("http://{address}");
@@ -395,7 +429,11 @@ impl TestWorker {
         let mut repeat = tokio::time::interval(Duration::from_secs(1));
         loop {
             tokio::select! {
-                _ = again.tick() => {}
+                _ = again.tick() => {
+                    if self.is_cut(address) {
+                        return Ok(());
+                    }
+                }
                 _ = repeat.tick() => said.clear(),
                 () = self.wake.notified() => {}
                 () = self.leave.cancelled(), if !left => {
@@ -496,6 +534,7 @@ impl TestWorker {
                     return;
                 }
                 *inner.seen.starts.entry(id).or_default() += 1;
+                inner.seen.started_at.insert(id, started);
                 inner.report(report.clone(), ReportKind::Started);
             }
             worker.wake.notify_waiters();
