@@ -61,6 +61,19 @@ const job = createRoute({
   component: lazyRouteComponent(() => import('#/pages/job/page'), 'JobPage'),
 });
 
+const newJob = createRoute({
+  ...page,
+  path: '/jobs/new',
+  validateSearch: (search: Record<string, unknown>) => texts(search, 'copy', 'group'),
+  component: lazyRouteComponent(() => import('#/pages/job-form/page'), 'NewJobPage'),
+});
+
+const editJob = createRoute({
+  ...page,
+  path: '/jobs/$job/edit',
+  component: lazyRouteComponent(() => import('#/pages/job-form/page'), 'EditJobPage'),
+});
+
 const runs = createRoute({
   ...page,
   path: '/runs',
@@ -157,7 +170,9 @@ export const router = createRouter({
     signedIn.addChildren([
       overview,
       jobs,
+      newJob,
       job,
+      editJob,
       runs,
       run,
       subtasks,

@@ -1,8 +1,8 @@
 import { defaultKeymap, history, historyKeymap } from '@codemirror/commands';
 import { json } from '@codemirror/lang-json';
 import { bracketMatching, HighlightStyle, indentOnInput, syntaxHighlighting } from '@codemirror/language';
-import { EditorState } from '@codemirror/state';
-import { EditorView, keymap, lineNumbers } from '@codemirror/view';
+import { EditorState, StateEffect, StateField } from '@codemirror/state';
+import { Decoration, type DecorationSet, EditorView, keymap, lineNumbers } from '@codemirror/view';
 import { tags } from '@lezer/highlight';
 import { useEffect, useRef } from 'react';
 import classes from './json.module.css';
@@ -12,7 +12,30 @@ interface EditorProps {
   onChange: (text: string) => void;
   label: string;
   minHeight?: number;
+  /** Where the text stops being right; it is underlined from there to the end of the word. */
+  errorAt?: number | undefined;
+  /** The id of the element that says what is wrong. */
+  describedBy?: string | undefined;
 }
+
+const markError = StateEffect.define<number | undefined>();
+const errorMark = Decoration.mark({ class: 'cm-fault' });
+
+const errorField = StateField.define<DecorationSet>({
+  create: () => Decoration.none,
+  update(marks, { effects, changes, newDoc }) {
+    for (const effect of effects) {
+      if (!effect.is(markError)) continue;
+      if (effect.value === undefined || newDoc.length === 0) return Decoration.none;
+      // What is missing at the end is pointed at by the last character.
+      const from = Math.min(effect.value, newDoc.length - 1);
+      const word = /^\w+/.exec(newDoc.sliceString(from, from + 40));
+      return Decoration.set(errorMark.range(from, from + Math.max(word?.[0].length ?? 1, 1)));
+    }
+    return marks.map(changes);
+  },
+  provide: (field) => EditorView.decorations.from(field),
+});
 
 const colours = HighlightStyle.define([
   { tag: tags.propertyName, color: 'var(--c-accent)' },
@@ -22,7 +45,7 @@ const colours = HighlightStyle.define([
 ]);
 
 /** CodeMirror for JSON. Tab leaves the editor, as keyboard users expect. */
-export default function Editor({ value, onChange, label, minHeight = 140 }: EditorProps) {
+export default function Editor({ value, onChange, label, minHeight = 140, errorAt, describedBy }: EditorProps) {
   const host = useRef<HTMLDivElement>(null);
   const view = useRef<EditorView>(undefined);
   const change = useRef(onChange);
@@ -42,9 +65,13 @@ export default function Editor({ value, onChange, label, minHeight = 140 }: Edit
           bracketMatching(),
           json(),
           syntaxHighlighting(colours),
+          errorField,
           keymap.of([...defaultKeymap, ...historyKeymap]),
           EditorView.lineWrapping,
-          EditorView.contentAttributes.of({ 'aria-label': label }),
+          EditorView.contentAttributes.of({
+            'aria-label': label,
+            ...(describedBy && { 'aria-describedby': describedBy }),
+          }),
           EditorView.updateListener.of((update) => {
             if (update.docChanged) change.current(update.state.doc.toString());
           }),
@@ -59,13 +86,18 @@ export default function Editor({ value, onChange, label, minHeight = 140 }: Edit
             '.cm-gutters': { backgroundColor: 'transparent', color: 'var(--c-muted)', border: 'none' },
             '.cm-scroller': { maxHeight: '420px' },
             '&.cm-focused': { outline: 'none' },
+            '.cm-fault': {
+              textDecoration: 'underline wavy var(--s-red)',
+              textDecorationSkipInk: 'none',
+              backgroundColor: 'var(--s-red-tint)',
+            },
           }),
         ],
       }),
     });
     view.current = editor;
     return () => editor.destroy();
-  }, [label, minHeight]);
+  }, [label, minHeight, describedBy]);
 
   useEffect(() => {
     const editor = view.current;
@@ -73,6 +105,12 @@ export default function Editor({ value, onChange, label, minHeight = 140 }: Edit
       editor.dispatch({ changes: { from: 0, to: editor.state.doc.length, insert: value } });
     }
   }, [value]);
+
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the mark belongs to the text as it is now
+  useEffect(() => {
+    view.current?.dispatch({ effects: markError.of(errorAt) });
+    view.current?.contentDOM.setAttribute('aria-invalid', String(errorAt !== undefined));
+  }, [errorAt, value]);
 
   return <div ref={host} className={classes.editor} />;
 }

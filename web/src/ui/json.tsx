@@ -44,6 +44,9 @@ export function JsonEditor(props: {
   onChange: (text: string) => void;
   label: string;
   minHeight?: number;
+  /** Where the text stops being right. */
+  errorAt?: number | undefined;
+  describedBy?: string | undefined;
 }) {
   return (
     <Suspense fallback={<pre className={classes.json}>{props.value}</pre>}>

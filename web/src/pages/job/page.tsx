@@ -1,6 +1,14 @@
 import { ActionIcon, Button, Menu, Tabs } from '@mantine/core';
 import { useDisclosure } from '@mantine/hooks';
-import { IconDots, IconPlayerPause, IconPlayerPlay, IconPlayerTrackNext, IconTrash } from '@tabler/icons-react';
+import {
+  IconCopyPlus,
+  IconDots,
+  IconPencil,
+  IconPlayerPause,
+  IconPlayerPlay,
+  IconPlayerTrackNext,
+  IconTrash,
+} from '@tabler/icons-react';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { getRouteApi } from '@tanstack/react-router';
 import { lazy, Suspense } from 'react';
@@ -153,6 +161,15 @@ function JobActions({ job }: { job: Job }) {
         {say('trigger')}
       </Button>
       {mayEdit && (
+        <Button
+          variant="default"
+          leftSection={<IconPencil size={14} />}
+          onClick={() => void navigate({ to: '/jobs/$job/edit', params: { job: String(job.id) } })}
+        >
+          {say('edit')}
+        </Button>
+      )}
+      {mayEdit && (
         <Menu>
           <Menu.Target>
             <ActionIcon variant="default" size={30} aria-label={say('more')}>
@@ -160,6 +177,12 @@ function JobActions({ job }: { job: Job }) {
             </ActionIcon>
           </Menu.Target>
           <Menu.Dropdown>
+            <Menu.Item
+              leftSection={<IconCopyPlus size={15} />}
+              onClick={() => void navigate({ to: '/jobs/new', search: { copy: String(job.id) } })}
+            >
+              {say('copy')}
+            </Menu.Item>
             <Menu.Item color="red" leftSection={<IconTrash size={15} />} onClick={deleteDialog.open}>
               {say('delete')}
             </Menu.Item>

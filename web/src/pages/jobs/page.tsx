@@ -1,5 +1,5 @@
 import { ActionIcon, Button, Select, Tooltip } from '@mantine/core';
-import { IconPlayerPause, IconPlayerPlay, IconPlayerTrackNext } from '@tabler/icons-react';
+import { IconPlayerPause, IconPlayerPlay, IconPlayerTrackNext, IconPlus } from '@tabler/icons-react';
 import { useInfiniteQuery, useQuery, useQueryClient } from '@tanstack/react-query';
 import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
 import { useCallback, useState } from 'react';
@@ -176,7 +176,20 @@ export function JobsPage() {
 
   const filtered = Object.values(search).some(Boolean);
   return (
-    <Page title={say('title')} fill>
+    <Page
+      title={say('title')}
+      fill
+      actions={
+        can.anywhere('developer') && (
+          <Button
+            leftSection={<IconPlus size={14} />}
+            onClick={() => void navigate({ to: '/jobs/new', search: { group: search.group } })}
+          >
+            {say('new')}
+          </Button>
+        )
+      }
+    >
       <div className={classes.filters}>
         <FilterBox value={search.text ?? ''} onChange={onText} placeholder={say('placeholder')} />
         <Select

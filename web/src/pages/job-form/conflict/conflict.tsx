@@ -1,0 +1,169 @@
+import { Button, Group, Modal } from '@mantine/core';
+import { useState } from 'react';
+import type { Job } from '#/api/queries';
+import { known, useWords } from '#/i18n';
+import { useZone } from '#/lib/preferences';
+import { instant } from '#/lib/time';
+import { Notice } from '#/ui/notice';
+import { uiWords } from '#/ui/words';
+import { draftOf, type JobSpec, specOf } from '../draft';
+import { formWords } from '../words';
+import classes from './conflict.module.css';
+import { type Difference, differences, firstChoice, merged, type Side } from './differences';
+
+interface ConflictProps {
+  /** The version that the form began with. */
+  base: Job;
+  mine: JobSpec;
+  /** The version in force. */
+  theirs: Job;
+  onBack: () => void;
+  /** Drops what was typed and goes on with the version in force. */
+  onTakeTheirs: () => void;
+  /** Saves on top of the version in force. */
+  onSave: (spec: JobSpec) => Promise<void>;
+}
+
+/** Somebody saved meanwhile: both versions side by side, and a choice for each field that differs. */
+export function Conflict({ base, mine, theirs, onBack, onTakeTheirs, onSave }: ConflictProps) {
+  const say = useWords(formWords);
+  const ui = useWords(uiWords);
+  const zone = useZone();
+  const theirSpec = specOf(draftOf(theirs));
+  const found = differences(specOf(draftOf(base)), mine, theirSpec);
+  const [chosen, setChosen] = useState<Record<string, Side>>({});
+  const [busy, setBusy] = useState(false);
+  const sideOf = (difference: Difference) => chosen[difference.field] ?? firstChoice(difference);
+  const all = (side: Side) => setChosen(Object.fromEntries(found.map(({ field }) => [field, side])));
+
+  async function save() {
+    setBusy(true);
+    await onSave(merged(theirSpec, found, chosen)).finally(() => setBusy(false));
+  }
+
+  return (
+    <Modal
+      opened
+      onClose={onBack}
+      title={say('conflict.title')}
+      size="xl"
+      closeButtonProps={{ 'aria-label': ui('close') }}
+    >
+      <Notice tone="orange">
+        {say('conflict.text', {
+          name: theirs.updated_by,
+          revision: theirs.revision,
+          when: instant(new Date(theirs.updated_at), zone, false),
+          mine: base.revision,
+        })}
+      </Notice>
+      {found.length === 0 ? (
+        <p>{say('conflict.same')}</p>
+      ) : (
+        <>
+          <Group gap="xs" my="sm">
+            <Button variant="default" onClick={() => all('mine')}>
+              {say('conflict.all_mine')}
+            </Button>
+            <Button variant="default" onClick={() => all('theirs')}>
+              {say('conflict.all_theirs')}
+            </Button>
+          </Group>
+          <ul className={classes.list}>
+            {found.map((difference) => (
+              <li key={difference.field}>
+                <Choice
+                  difference={difference}
+                  side={sideOf(difference)}
+                  onChange={(side) => setChosen({ ...chosen, [difference.field]: side })}
+                />
+              </li>
+            ))}
+          </ul>
+        </>
+      )}
+      <Group justify="flex-end" gap="xs" mt="lg">
+        <Button variant="default" onClick={onBack} disabled={busy}>
+          {say('conflict.back')}
+        </Button>
+        <Button variant="default" onClick={onTakeTheirs} disabled={busy}>
+          {say('conflict.take_theirs')}
+        </Button>
+        {found.length > 0 && (
+          <Button onClick={() => void save()} loading={busy}>
+            {say('conflict.save')}
+          </Button>
+        )}
+      </Group>
+    </Modal>
+  );
+}
+
+interface ChoiceProps {
+  difference: Difference;
+  side: Side;
+  onChange: (side: Side) => void;
+}
+
+function Choice({ difference, side, onChange }: ChoiceProps) {
+  const say = useWords(formWords);
+  const fieldName = useFieldName();
+  const name = fieldName(difference.field);
+  const by = { me: 'conflict.by_me', them: 'conflict.by_them', both: 'conflict.both' } as const;
+  return (
+    <fieldset className={classes.choice}>
+      <legend>
+        <span className="sr-only">{say('conflict.choose', { field: name })}</span>
+        <span aria-hidden>{name}</span>
+        <span className={classes.by} data-by={difference.by}>
+          {say(by[difference.by])}
+        </span>
+      </legend>
+      <div className={classes.was}>
+        <span className="muted">{say('conflict.was')}</span> <Value of={difference.base} />
+      </div>
+      <div className={classes.sides}>
+        {(['mine', 'theirs'] as const).map((option) => (
+          <label key={option} className={classes.side}>
+            <input
+              type="radio"
+              name={`conflict-${difference.field}`}
+              checked={side === option}
+              onChange={() => onChange(option)}
+            />
+            <span>
+              <span className="muted">{say(`conflict.${option}`)}</span>
+              <Value of={difference[option]} />
+            </span>
+          </label>
+        ))}
+      </div>
+    </fieldset>
+  );
+}
+
+/** The word of a field, from the nearest path that has one. */
+export function useFieldName(): (field: string) => string {
+  const say = useWords(formWords);
+  return (field) => {
+    for (let path = field; path !== ''; path = path.includes('.') ? path.slice(0, path.lastIndexOf('.')) : '') {
+      const key = `field.${path}`;
+      const parent = path.includes('.') ? `field.${path.slice(0, path.lastIndexOf('.'))}` : '';
+      if (!known(formWords, key)) continue;
+      return parent && known(formWords, parent) ? `${say(parent)} · ${say(key)}` : say(key);
+    }
+    return field;
+  };
+}
+
+function Value({ of }: { of: unknown }) {
+  const say = useWords(formWords);
+  if (of === null || of === undefined || of === '') return <em className="muted">{say('nothing')}</em>;
+  if (typeof of !== 'object') return <code className={classes.value}>{String(of)}</code>;
+  // Nulls say nothing in a comparison.
+  const text = JSON.stringify(of, (_, value) => (value === null ? undefined : value), 1)
+    .replace(/^\{\n ?|\n\}$/g, '')
+    .replace(/^ /gm, '')
+    .replace(/,$/gm, '');
+  return <code className={classes.value}>{text === '{}' ? '–' : text}</code>;
+}
