@@ -60,6 +60,8 @@ pub struct EngineConfig {
     pub lost_after: Span,
     /// How far clocks may differ when it is judged that a start is no longer possible (2 s).
     pub clock_margin: Span,
+    /// When nothing is heard of a change of a run's plan for this long, the store is looked at (5 s): well beyond any commit.
+    pub answer_after: Span,
     /// How long a cancelled or timed out handler has before it is given up (5 s).
     pub grace: Span,
     /// How many attempts beyond the policy a run may have that was lost before anyone saw it start (3): a fire with an eligible worker
@@ -84,6 +86,7 @@ impl Default for EngineConfig {
             rearm_after: Span::from_secs(1),
             lost_after: Span::from_secs(5),
             clock_margin: Span::from_secs(2),
+            answer_after: Span::from_secs(5),
             grace: Span::from_secs(5),
             unseen_attempts: 3,
             standby_leads: [Span::from_millis(900), Span::from_millis(600)],
@@ -478,7 +481,7 @@ impl Engine {
             Input::News(news) => self.news(now, *news),
             Input::Watermark { epoch, planned_until, .. } => self.watermark(now, epoch, planned_until),
             Input::ShardRead { epoch, planned_until } => self.shard_read(now, epoch, planned_until),
-            Input::Refused => self.reload(),
+            Input::Refused => self.reload_for_refusal(),
             Input::Stalled { patience } => self.stalled(now, patience),
             Input::SliceCommitted { epoch, to } => self.slice_committed(now, epoch, to),
             Input::SliceRefused { epoch, to } => self.slice_refused(epoch, to),

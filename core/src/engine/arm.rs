@@ -47,8 +47,18 @@ impl Engine {
             }
             Phase::Started => self.watch_started(now, key),
             Phase::Mapping => self.watch_timeout(now, key),
-            Phase::Moving => {}
+            Phase::Moving => {
+                // An answer may be lost between the store and here; the row tells then.
+                self.expect_answer(now, key);
+                self.reload();
+            }
         }
+    }
+
+    /// Looks at the store if nothing is heard of a change of the run's plan.
+    pub(super) fn expect_answer(&mut self, now: Timestamp, key: RunKey) {
+        let overdue = now.saturating_add(self.config.answer_after);
+        self.owned_mut().wake(key, Some(overdue));
     }
 
     /// Arms a planned run, or finds out what it has to wait for.
@@ -59,7 +69,10 @@ impl Engine {
                 return self.run_lost(now, key, &worker.to_string());
             }
             if !self.roster.is_connected(worker) {
-                // Its return or its loss will wake the run.
+                // Its return or its loss will wake the run; it does not keep the one behind it from a worker that is there.
+                if self.owned_ref().runs[&key].phase == Phase::Held {
+                    self.owned_mut().wake_held_after(key, now);
+                }
                 return;
             }
         }
@@ -189,7 +202,7 @@ impl Engine {
         let (attempt, seen) = (open.run.attempt, open.run.plan_no);
         match chosen {
             Some(to) => {
-                self.owned_mut().set_phase(key, Phase::Moving);
+                self.begin_move(now, key);
                 let fence = self.fence();
                 self.effects.push(Effect::Move(vec![Move { key, attempt, seen, to, fence }]));
             }
@@ -197,8 +210,16 @@ impl Engine {
         }
     }
 
+    fn begin_move(&mut self, now: Timestamp, key: RunKey) {
+        if let Some(open) = self.owned_mut().runs.get_mut(&key) {
+            open.next_planned = false;
+        }
+        self.owned_mut().set_phase(key, Phase::Moving);
+        self.expect_answer(now, key);
+    }
+
     /// Names a worker for runs that have none, ahead of their time, so that arming them needs no store.
-    pub(super) fn assign(&mut self) {
+    pub(super) fn assign(&mut self, now: Timestamp) {
         let Some(owned) = &self.owned else { return };
         if owned.unassigned.is_empty() || owned.reloading {
             return;
@@ -223,8 +244,7 @@ impl Engine {
             return;
         }
         for made in &moves {
-            self.owned_mut().set_phase(made.key, Phase::Moving);
-            self.owned_mut().wake(made.key, None);
+            self.begin_move(now, made.key);
         }
         self.effects.push(Effect::Move(moves));
     }
@@ -313,8 +333,8 @@ impl Engine {
                 continue;
             }
             if !moved {
-                self.reload();
-                return;
+                self.reload_for_refusal();
+                continue;
             }
             open.run.plan_no = made.seen.next();
             // A run that waited for a worker beyond its latest start runs late by policy.

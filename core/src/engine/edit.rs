@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::open_run::OpenRun;
+use super::owned::GoneRun;
 use super::report::{Report, ReportKind};
 use super::{Effect, Engine};
 use crate::ids::{AttemptNo, Incarnation, JobId, JobsVersion, PlanNo, RunKey};
+use crate::job::DEFAULT_START_WINDOW;
 use crate::run::RunState;
 use crate::time::{Span, Timestamp};
 
@@ -22,6 +24,8 @@ pub(super) struct PendingEdit {
     /// What a worker has to confirm: that it will not start the old plan.
     waiting: BTreeMap<RunKey, Withdrawal>,
     may_start: Vec<RunKey>,
+    /// A look at the store since it was told has shown what came of it.
+    seen: bool,
     pub(super) give_up_at: Timestamp,
 }
 
@@ -50,31 +54,39 @@ impl Engine {
         *frozen = (*frozen).max(jobs_version);
         let give_up_at = now.saturating_add(PATIENCE);
         let (waiting, may_start) = (BTreeMap::new(), Vec::new());
-        owned.edits.push(PendingEdit { jobs_version, job, touched, waiting, may_start, give_up_at });
+        owned.take_back(job);
+        owned.edits.push(PendingEdit {
+            jobs_version,
+            job,
+            touched,
+            waiting,
+            may_start,
+            seen: false,
+            give_up_at,
+        });
         self.reload();
     }
 
     /// After a reload: withdraws the old plans of what was touched, and lets the edits wait for the workers' word. Workers are asked whether
     /// or not this engine armed them: another one that does not know yet that it was replaced may.
     ///
-    /// A row that is cancelled and that this engine never had, since it became the owner after the edit, may have been armed by the owner before
-    /// it: nobody here knows at which worker.
+    /// A row that is cancelled and that this engine never had, since it became the owner after the edit, may have been or still be armed by
+    /// holders that go by the plan of the owner before it: nobody here knows at which worker.
     pub(super) fn withdraw(&mut self, now: Timestamp, gone: &BTreeMap<RunKey, OpenRun>) {
         let jobs_version = self.owned_ref().jobs_version;
-        let armed_until = now.saturating_add(self.config.arm_lead).saturating_add(self.config.clock_margin);
         let mut edits = std::mem::take(&mut self.owned_mut().edits);
         for edit in edits.iter_mut().filter(|edit| edit.jobs_version <= jobs_version) {
+            edit.seen = true;
             let touched = std::mem::take(&mut edit.touched);
-            edit.may_start.extend(self.armed_before(edit.job, &touched));
+            edit.may_start.extend(self.untouched(edit.job, &touched));
             for key in touched {
-                if !gone.contains_key(&key) && !self.owned_ref().runs.contains_key(&key) {
-                    if key.fire_time <= armed_until {
-                        edit.may_start.push(key);
-                    }
-                    continue;
+                match self.old_plan(key, gone) {
+                    Some(Some(withdrawal)) => _ = edit.waiting.insert(key, withdrawal),
+                    Some(None) => {}
+                    None if self.is_new_owner(now) => edit.may_start.push(key),
+                    // Not even told to have been planned: nobody was.
+                    None => {}
                 }
-                let Some(withdrawal) = self.old_plan(key, gone) else { continue };
-                edit.waiting.insert(key, withdrawal);
             }
         }
         for (key, withdrawal) in edits.iter().flat_map(|edit| &edit.waiting) {
@@ -88,24 +100,40 @@ impl Engine {
         }
     }
 
-    /// Runs of the job that were due before the edit, lie at a worker as the old version, and have not started: jitter, a queue.
-    fn armed_before<'a>(&'a self, job: JobId, touched: &'a [RunKey]) -> impl Iterator<Item = RunKey> + 'a {
+    /// Runs of the job that the edit did not touch since they came after it, by somebody who did not know of it: another holder may have
+    /// been told of them with the old version.
+    fn untouched<'a>(&'a self, job: JobId, touched: &'a [RunKey]) -> impl Iterator<Item = RunKey> + 'a {
         let owned = self.owned_ref();
         let open = owned.by_job.get(&job).into_iter().flatten().map(|(_, key)| *key);
         open.filter(|key| {
             let open = &owned.runs[key];
-            open.phase.is_at_worker() && open.run.state == RunState::Planned && !touched.contains(key)
+            open.run.worker.is_some() && open.run.state == RunState::Planned && !touched.contains(key)
         })
     }
 
-    /// The plan that an edit withdraws: the one that was known where the row is cancelled, the one before where it lives on.
-    fn old_plan(&self, key: RunKey, gone: &BTreeMap<RunKey, OpenRun>) -> Option<Withdrawal> {
-        let (open, replanned) = match gone.get(&key) {
-            Some(open) => (open, 0),
-            None => (self.owned_ref().runs.get(&key)?, 1),
+    /// The plan that an edit withdraws: the one that was known where the row is cancelled, the one before where it lives on. None for a run
+    /// that is not known; nothing to withdraw where it named no worker.
+    fn old_plan(&self, key: RunKey, gone: &BTreeMap<RunKey, OpenRun>) -> Option<Option<Withdrawal>> {
+        let owned = self.owned_ref();
+        let of = |open: &OpenRun, replanned: u32| {
+            let plan_no = PlanNo::new(open.run.plan_no.get().saturating_sub(replanned));
+            let attempt = open.run.attempt;
+            open.run.worker.map(|from| Withdrawal { from, attempt, plan_no })
         };
-        let plan_no = PlanNo::new(open.run.plan_no.get().saturating_sub(replanned));
-        Some(Withdrawal { from: open.run.worker?, attempt: open.run.attempt, plan_no })
+        if let Some(open) = gone.get(&key) {
+            return Some(of(open, 0));
+        }
+        if let Some(open) = owned.runs.get(&key) {
+            return Some(of(open, 1));
+        }
+        let GoneRun { worker, attempt, plan_no, .. } = *owned.gone_lately.get(&key)?;
+        Some(Some(Withdrawal { from: worker, attempt, plan_no }))
+    }
+
+    /// Whether holders may go by the plan of an earlier owner, with runs in it that were gone when this one first looked.
+    fn is_new_owner(&self, now: Timestamp) -> bool {
+        let longest = self.config.horizon.saturating_add(DEFAULT_START_WINDOW);
+        now.since(self.owned_ref().since) < longest
     }
 
     /// Takes a worker's word on a withdrawn run.
@@ -130,7 +158,6 @@ impl Engine {
     pub(super) fn settle_edits(&mut self, now: Timestamp) {
         let Some(owned) = &mut self.owned else { return };
         let roster = &self.roster;
-        let jobs_version = owned.jobs_version;
         let mut settled = Vec::new();
         owned.edits.retain_mut(|edit| {
             let PendingEdit { waiting, may_start, .. } = edit;
@@ -142,20 +169,19 @@ impl Engine {
                 !mute
             });
             let over = now >= edit.give_up_at;
-            let done =
-                edit.waiting.is_empty() && edit.touched.is_empty() && edit.jobs_version <= jobs_version;
+            let done = edit.waiting.is_empty() && edit.seen;
             if done || over {
                 edit.may_start.extend(edit.waiting.keys().copied());
                 edit.may_start.append(&mut edit.touched);
-                let unseen = (edit.jobs_version > jobs_version).then_some(edit.job);
+                let unseen = (!edit.seen).then_some(edit.job);
                 settled.push((edit.jobs_version, unseen, std::mem::take(&mut edit.may_start)));
             }
             !done && !over
         });
         for (jobs_version, unseen, mut may_start) in settled {
             if let Some(job) = unseen {
-                let armed: Vec<RunKey> = self.armed_before(job, &may_start).collect();
-                may_start.extend(armed);
+                let untouched: Vec<RunKey> = self.untouched(job, &may_start).collect();
+                may_start.extend(untouched);
             }
             self.effects.push(Effect::EditSettled { jobs_version, may_start });
         }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::JobInForce;
+use super::jobs::Jobs;
 use crate::ids::Incarnation;
-use crate::run::{Reason, Run};
-use crate::time::Timestamp;
+use crate::run::{Reason, Run, RunState};
+use crate::time::{Span, Timestamp};
 
 /// A planned or running run.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub(super) struct OpenRun {
     pub(super) last_refusal: Option<Reason>,
     /// Somebody wants it stopped.
     pub(super) cancel: Option<CancelWish>,
+    /// While it is moving: what is being committed is its next attempt, not another worker.
+    pub(super) next_planned: bool,
 }
 
 /// What an open run waits for.
@@ -90,7 +93,31 @@ impl OpenRun {
             refused: Vec::new(),
             last_refusal: None,
             cancel: None,
+            next_planned: false,
         }
+    }
+
+    /// With the job as it is in force now.
+    pub(super) fn with_job(self, jobs: &Jobs) -> Self {
+        Self { job: jobs.get(self.run.key.job).cloned(), ..self }
+    }
+
+    /// When to look at it after something changed for its job or its worker.
+    pub(super) fn look_at(&self, now: Timestamp, arm_lead: Span) -> Timestamp {
+        if self.phase == Phase::Waiting && self.cancel.is_none() {
+            return self.run.due_at.saturating_sub(arm_lead).max(now);
+        }
+        now
+    }
+
+    /// Whether its row shows what became of the change of its plan that is under way.
+    pub(super) fn is_answered_by(&self, row: &Run) -> bool {
+        let moved = row.attempt == self.run.attempt && row.plan_no > self.run.plan_no;
+        let begun = row.attempt == self.run.attempt && row.state == RunState::Running;
+        // The plan of a next attempt is known ahead; that of a move is not.
+        let replanned =
+            row.attempt == self.run.attempt && row.plan_no == self.run.plan_no && self.next_planned;
+        self.phase == Phase::Moving && (moved || begun || replanned)
     }
 
     /// Its place among the runs of its job.

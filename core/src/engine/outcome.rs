@@ -162,7 +162,7 @@ impl Engine {
         let next_attempt = run.attempt;
         let next = OpenRun::new(open.run, open.job);
         let fence = Some(self.fence_with_jobs());
-        self.plan_attempt(Advance { key, attempt, step, fence }, next, ack);
+        self.plan_attempt(now, Advance { key, attempt, step, fence }, next, ack);
         self.effects.push(Effect::Changed { key, attempt: next_attempt, state: RunState::Planned });
         self.owned_mut().wake_held(key.job, now);
     }
@@ -188,12 +188,15 @@ impl Engine {
     /// Hands the next attempt's row over; the run waits for its commit.
     pub(super) fn plan_attempt(
         &mut self,
+        now: Timestamp,
         advance: Advance,
         mut next: OpenRun,
         ack: Option<(Incarnation, u64)>,
     ) {
-        next.phase = Phase::Moving;
+        (next.phase, next.next_planned) = (Phase::Moving, true);
+        let key = next.run.key;
         self.owned_mut().insert(next);
+        self.expect_answer(now, key);
         self.effects
             .push(Effect::NextAttempt { advance: Box::new(advance), acks: ack.into_iter().collect() });
     }
@@ -211,7 +214,7 @@ impl Engine {
             return;
         }
         if !applied {
-            return self.reload();
+            return self.reload_for_refusal();
         }
         let wake_at = open.run.due_at.saturating_sub(self.config.arm_lead).max(now);
         owned.set_phase(key, Phase::Waiting);

@@ -8,7 +8,7 @@ use super::open_run::{OpenRun, Phase};
 use super::tell::Telling;
 use super::{Effect, Engine, Snapshot};
 use crate::change::Step;
-use crate::ids::{Epoch, Incarnation, JobId, JobsVersion, RunKey};
+use crate::ids::{AttemptNo, Epoch, Incarnation, JobId, JobsVersion, PlanNo, RunKey};
 use crate::job::JobKind;
 use crate::run::{Run, RunState};
 use crate::time::{Span, Timestamp};
@@ -26,6 +26,12 @@ pub(super) struct Owned {
     pub(super) held_until: Option<Timestamp>,
     /// A reload was asked for; nothing new is planned before it.
     pub(super) reloading: bool,
+    /// Something was refused since: what is read may be older than the cause.
+    reload_again: bool,
+    /// Since when this epoch is owned here.
+    pub(super) since: Timestamp,
+    /// Runs that were found gone by a look at the store, with what a worker may still have of them: an edit may ask for them a moment later.
+    pub(super) gone_lately: BTreeMap<RunKey, GoneRun>,
     /// Runs whose rows the engine has had changed since it asked for the reload: what it knows of them is newer than what it will read.
     pub(super) ahead: BTreeSet<RunKey>,
     pub(super) jobs: Jobs,
@@ -49,6 +55,18 @@ pub(super) struct Owned {
     /// What the other holders know.
     pub(super) telling: Telling,
 }
+
+/// What a worker may still have of a run that is not open any longer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct GoneRun {
+    pub(super) worker: Incarnation,
+    pub(super) attempt: AttemptNo,
+    pub(super) plan_no: PlanNo,
+    pub(super) seen_at: Timestamp,
+}
+
+/// How long a run that is gone is remembered (10 s): a console tells of its edit within a second or two.
+const GONE_FOR: Span = Span::from_secs(10);
 
 impl Owned {
     /// Whether this very slice is under way.
@@ -161,6 +179,29 @@ impl Owned {
         }
     }
 
+    /// Looks at every run that waits for something: what it waits for may have come or gone, and a run that nobody looks at never starts.
+    fn wake_waiting(&mut self, now: Timestamp, arm_lead: Span) {
+        let waiting: Vec<(RunKey, Timestamp)> = self
+            .runs
+            .iter()
+            .filter(|(_, open)| matches!(open.phase, Phase::Waiting | Phase::Held | Phase::Unplaced))
+            .map(|(key, open)| (*key, open.look_at(now, arm_lead)))
+            .collect();
+        for (key, at) in waiting {
+            self.wake(key, Some(at));
+        }
+    }
+
+    fn note_gone(&mut self, now: Timestamp, gone: &BTreeMap<RunKey, OpenRun>) {
+        for (key, open) in gone {
+            let OpenRun { run: Run { worker, attempt, plan_no, .. }, .. } = open;
+            if let Some(worker) = *worker {
+                let gone = GoneRun { worker, attempt: *attempt, plan_no: *plan_no, seen_at: now };
+                self.gone_lately.insert(*key, gone);
+            }
+        }
+    }
+
     /// Looks again at the first run of the job that waits for an earlier one.
     pub(super) fn wake_held(&mut self, job: JobId, now: Timestamp) {
         let held = self.by_job.get(&job).into_iter().flatten().map(|(_, key)| *key);
@@ -201,6 +242,11 @@ impl Engine {
             owned.committing = earlier.committing;
             owned.telling = std::mem::take(&mut earlier.telling);
             owned.planned_runs = std::mem::take(&mut earlier.planned_runs);
+            owned.since = earlier.since;
+            owned.gone_lately = std::mem::take(&mut earlier.gone_lately);
+            owned.gone_lately.retain(|_, gone| now.since(gone.seen_at) < GONE_FOR);
+        } else {
+            owned.since = now;
         }
         owned.telling.look_at_all();
         owned.frozen.retain(|_, version| *version > snapshot.jobs_version);
@@ -208,53 +254,51 @@ impl Engine {
             if let Some(worker) = run.worker {
                 self.roster.expect(worker, now);
             }
-            let known = earlier.remove(run.key);
-            if earlier.ahead.contains(&run.key) {
-                if let Some(mut open) = known {
-                    open.job = owned.jobs.get(run.key.job).cloned();
-                    if open.phase == Phase::Held {
-                        open.wake_at = Some(now);
-                    }
-                    owned.insert(open);
+            let ahead = earlier.ahead.contains(&run.key);
+            let open = match earlier.remove(run.key) {
+                // It ended here, and its row will say so.
+                None if ahead => continue,
+                Some(open) if ahead && !open.is_answered_by(&run) => open,
+                Some(open) if open.run.attempt == run.attempt && open.run.plan_no >= run.plan_no => {
+                    self.seen_again(now, open, run, &owned)
                 }
-                continue;
-            }
-            let known =
-                known.filter(|open| open.run.attempt == run.attempt && open.run.plan_no >= run.plan_no);
-            owned.insert(match known {
-                Some(mut open) => {
-                    open.job = owned.jobs.get(run.key.job).cloned();
-                    if open.phase == Phase::Moving {
-                        // The move's outcome was unknown or a refusal; the row tells.
-                        open.run = run;
-                        open.phase = Phase::Waiting;
-                    }
-                    if open.phase == Phase::Held {
-                        // What it waited for may be gone.
-                        open.wake_at = Some(now);
-                    }
-                    if open.phase == Phase::Waiting {
-                        open.wake_at = Some(open.run.due_at.saturating_sub(self.config.arm_lead).max(now));
-                    }
-                    open
-                }
-                None => self.taken_over(now, run, &owned),
-            });
+                _ => self.taken_over(now, run, &owned),
+            };
+            owned.insert(open.with_job(&owned.jobs));
         }
+        owned.wake_waiting(now, self.config.arm_lead);
         let gone = std::mem::take(&mut earlier.runs);
+        owned.note_gone(now, &gone);
         self.owned = Some(owned);
         self.standby.forget_copy();
         self.disarm_gone(&gone);
         self.withdraw(now, &gone);
-        self.assign();
+        self.assign(now);
         self.resume_maps();
         self.follow_fixed_delays(now, &snapshot.last_finals);
+        if earlier.reload_again {
+            self.reload();
+        }
+    }
+
+    /// A known run whose row is as it was known, or further where its plan was being changed.
+    fn seen_again(&self, now: Timestamp, mut open: OpenRun, row: Run, owned: &Owned) -> OpenRun {
+        if open.phase == Phase::Moving {
+            // The outcome of its change was unknown, or a refusal, or was told by the row first.
+            if row.state == RunState::Running {
+                return self.taken_over(now, row, owned);
+            }
+            open.run = row;
+            open.phase = Phase::Waiting;
+            open.wake_at = Some(now);
+        }
+        open
     }
 
     /// An open run as it is found in the store.
     fn taken_over(&self, now: Timestamp, run: Run, owned: &Owned) -> OpenRun {
-        let job = owned.jobs.get(run.key.job).cloned();
         let running = run.state == RunState::Running;
+        let job = owned.jobs.get(run.key.job).cloned();
         let mut open = OpenRun::new(run, job);
         if running {
             open.phase = Phase::Started;
@@ -292,7 +336,7 @@ impl Engine {
     pub(super) fn disown(&mut self, now: Timestamp) {
         if let Some(news) = self.plan_so_far() {
             self.owned = None;
-            self.news(now, news);
+            self.standby.begin_anew(now, news, &self.config);
         }
     }
 
@@ -328,6 +372,14 @@ impl Engine {
                 _ => {}
             }
         }
+    }
+
+    /// What the engine decided was not applied: it looks at the store, and at what it reads only if it was asked for after this.
+    pub(super) fn reload_for_refusal(&mut self) {
+        if let Some(owned) = self.owned.as_mut().filter(|owned| owned.reloading) {
+            owned.reload_again = true;
+        }
+        self.reload();
     }
 
     pub(super) fn reload(&mut self) {

@@ -64,14 +64,14 @@ impl Engine {
         for run in std::mem::take(&mut owned.planned_runs) {
             self.open(now, run);
         }
-        self.assign();
+        self.assign(now);
     }
 
     pub(super) fn slice_refused(&mut self, epoch: Epoch, to: Timestamp) {
         let Some(owned) = self.owned.as_mut().filter(|owned| owned.is_committing(epoch, to)) else { return };
         owned.committing = None;
         owned.planned_runs.clear();
-        self.reload();
+        self.reload_for_refusal();
     }
 
     /// Takes a committed run up.

@@ -69,7 +69,7 @@ impl Engine {
         let key = run.key;
         self.effects.push(Effect::Changed { key, attempt: run.attempt, state: RunState::Planned });
         let fence = Some(self.fence_with_jobs());
-        self.plan_attempt(Advance { key, attempt, step, fence }, OpenRun::new(run, Some(job)), None);
+        self.plan_attempt(now, Advance { key, attempt, step, fence }, OpenRun::new(run, Some(job)), None);
     }
 
     /// After the end of a scheduled run of a job with a fixed delay: the next one.

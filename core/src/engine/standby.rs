@@ -68,11 +68,26 @@ enum Heard {
 }
 
 impl Heard {
-    fn from(kind: &ReportKind) -> Self {
-        match kind {
-            ReportKind::Succeeded { .. } | ReportKind::Skipped { .. } => Self::Ended,
-            _ => Self::Answered,
-        }
+    /// What follows from a report of `run`'s attempt under the job's policies. In doubt the run is the owner's to end.
+    fn from(kind: &ReportKind, run: &Run, job: Option<&JobInForce>) -> Self {
+        let retry = job.map(|job| job.job.spec.retry);
+        let attempts_left = retry.is_none_or(|retry| run.attempt.get() < retry.max_attempts);
+        let retried = match kind {
+            ReportKind::Succeeded { .. } | ReportKind::Skipped { .. } => false,
+            ReportKind::Failed { fatal, .. } => {
+                !fatal && attempts_left && retry.is_none_or(|retry| retry.on.failure)
+            }
+            // What was cancelled may have been so for taking too long.
+            ReportKind::TimedOut { .. } | ReportKind::Cancelled { .. } => {
+                attempts_left && retry.is_none_or(|retry| retry.on.timeout)
+            }
+            ReportKind::Armed
+            | ReportKind::Queued
+            | ReportKind::Refused(..)
+            | ReportKind::Disarmed
+            | ReportKind::Started => return Self::Answered,
+        };
+        if retried { Self::Answered } else { Self::Ended }
     }
 }
 
@@ -127,6 +142,13 @@ impl Engine {
 }
 
 impl Standby {
+    /// Begins with what the server knew as the owner.
+    pub(super) fn begin_anew(&mut self, now: Timestamp, news: PlanNews, config: &super::EngineConfig) {
+        self.watch.note_epoch(now, news.epoch);
+        self.watch.begin_anew();
+        self.take(now, news, config);
+    }
+
     /// Forgets the plan of others: the server owns the shard.
     pub(super) fn forget_copy(&mut self) {
         self.copy_of = None;
@@ -212,7 +234,8 @@ impl Standby {
             && copied.run.worker == Some(from)
             && report.plan_no >= copied.run.plan_no;
         if of_this_plan {
-            copied.heard = copied.heard.max(Heard::from(&report.kind));
+            let job = self.jobs.get(&report.key.job).map(|job| &**job);
+            copied.heard = copied.heard.max(Heard::from(&report.kind, &copied.run, job));
             self.wake(report.key, None);
         }
     }

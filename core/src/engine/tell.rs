@@ -71,11 +71,6 @@ impl Telling {
     }
 }
 
-/// Whether others may arm the run: its row is committed as it is known, and its job is in force.
-fn is_tellable(open: &OpenRun) -> bool {
-    open.phase != Phase::Moving && open.job.is_some()
-}
-
 impl Engine {
     /// All of the committed plan, for a holder that begins to listen or has missed something; none where the server is not the owner.
     /// What [`Effect::Tell`] said before is in it, so it is sent after those.
@@ -90,7 +85,7 @@ impl Engine {
             opened: owned
                 .runs
                 .values()
-                .filter(|open| is_tellable(open))
+                .filter(|open| owned.is_tellable(open))
                 .map(|open| open.run.clone())
                 .collect(),
             closed: Vec::new(),
@@ -106,6 +101,19 @@ impl Engine {
 }
 
 impl Owned {
+    /// Whether others may arm the run: its row is committed as it is known, and its job is in force and not being edited.
+    fn is_tellable(&self, open: &OpenRun) -> bool {
+        open.phase != Phase::Moving && open.job.is_some() && !self.frozen.contains_key(&open.run.key.job)
+    }
+
+    /// The job's runs are nobody's to arm until the edit has been read.
+    pub(super) fn take_back(&mut self, job: JobId) {
+        let open = self.by_job.get(&job).into_iter().flatten().map(|(_, key)| *key);
+        for key in open {
+            self.telling.changed(key);
+        }
+    }
+
     fn changes(&mut self) -> Option<PlanNews> {
         let mut news = PlanNews {
             epoch: self.epoch,
@@ -120,7 +128,7 @@ impl Owned {
             self.job_changes(&mut news);
         }
         for key in std::mem::take(&mut self.telling.changed) {
-            match self.runs.get(&key).filter(|open| is_tellable(open)) {
+            match self.runs.get(&key).filter(|open| self.is_tellable(open)) {
                 Some(open) => {
                     let told = Told::of(&open.run);
                     if self.telling.runs.insert(key, told) != Some(told) {

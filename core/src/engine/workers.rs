@@ -171,17 +171,19 @@ impl Engine {
     /// Looks at what waits for a worker that can be reached now.
     fn look_at_runs_of(&mut self, now: Timestamp, incarnation: Incarnation) {
         let Some(owned) = &mut self.owned else { return };
-        let mut waiting: Vec<RunKey> = owned.unplaced.iter().copied().collect();
         let at_worker = owned.by_worker.get(&incarnation).into_iter().flatten();
-        waiting
-            .extend(at_worker.filter(|key| {
-                owned.runs[*key].phase != Phase::Waiting || owned.runs[*key].wake_at.is_none()
-            }));
-        for key in waiting {
-            // What the worker has it answers with its present state; what it lost on the way it gets again.
-            owned.wake(key, Some(now));
+        // What the worker has it answers with its present state; what it lost on the way it gets again.
+        let waiting: Vec<(RunKey, Timestamp)> = owned
+            .unplaced
+            .iter()
+            .map(|key| (*key, now))
+            .chain(at_worker.map(|key| (*key, owned.runs[key].look_at(now, self.config.arm_lead))))
+            .filter(|(key, _)| owned.runs[key].phase != Phase::Moving)
+            .collect();
+        for (key, at) in waiting {
+            owned.wake(key, Some(at));
         }
-        self.assign();
+        self.assign(now);
     }
 
     pub(super) fn worker_disconnected(&mut self, now: Timestamp, incarnation: Incarnation) {

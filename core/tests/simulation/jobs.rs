@@ -11,13 +11,16 @@ use serde_json::json;
 /// The job that is only triggered.
 pub(crate) const API: JobId = JobId::new(1);
 
+/// The job that fires after the end of its previous run.
+pub(crate) const DELAYED: JobId = JobId::new(4);
+
 /// The jobs at the start.
 pub(crate) fn all(rng: &mut SmallRng) -> Vec<(JobId, JobSpec)> {
     let mut jobs = vec![
         (API, json!({"type": "api"})),
         (JobId::new(2), json!({"type": "fixed_rate", "every": "2s"})),
         (JobId::new(3), json!({"type": "cron", "expression": "0/5 * * * * ?"})),
-        (JobId::new(4), json!({"type": "fixed_delay", "delay": "3s"})),
+        (DELAYED, json!({"type": "fixed_delay", "delay": "3s"})),
         (JobId::new(5), json!({"type": "fixed_rate", "every": "7s", "jitter": "900ms"})),
         (JobId::new(6), json!({"type": "cron", "expression": "0 * * * * ?"})),
     ];
@@ -52,10 +55,13 @@ fn spec(rng: &mut SmallRng, id: JobId, schedule: serde_json::Value) -> JobSpec {
     };
     let misfire = ["skip", "fire_once", "fire_all"][rng.random_range(0..3)];
     let worker_lost = ["skip", "retry", "retry_strict"][rng.random_range(0..3)];
+    let start_window = ["3s", "6s", "10s"][rng.random_range(0..3)];
     let spec = json!({
         "group": "101-1-2-6601", "name": format!("job-{id}"), "handler": "h", "schedule": schedule,
         "overlap": overlap, "misfire": {"policy": misfire}, "worker_lost": worker_lost,
         "retry": {"max_attempts": rng.random_range(1..4), "initial": "500ms", "max": "2s"},
+        // Short, so that what waits for its latest start is judged within a seed's time.
+        "start_window": start_window,
         "timeout": if rng.random_bool(0.5) { json!("10s") } else { json!(null) },
     });
     serde_json::from_value(spec).expect("a valid job")

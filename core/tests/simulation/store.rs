@@ -12,6 +12,7 @@ use carillon_core::run::{Attempt, ReasonCode, Run, RunState};
 use carillon_core::time::Timestamp;
 
 /// One shard's rows.
+#[derive(Clone)]
 pub(crate) struct Store {
     pub(crate) shard: ShardId,
     pub(crate) epoch: Epoch,
@@ -27,6 +28,7 @@ pub(crate) struct Store {
 }
 
 /// What an edit did.
+#[derive(Debug, Clone)]
 pub(crate) struct Edited {
     pub(crate) jobs_version: JobsVersion,
     pub(crate) job: JobId,

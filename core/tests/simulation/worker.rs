@@ -58,6 +58,8 @@ pub(crate) struct Worker {
     /// When the world wakes it next.
     pub(crate) wake_at: Option<Timestamp>,
     pub(crate) leaving: bool,
+    /// How far its clock is off, in milliseconds.
+    pub(crate) offset: i64,
 }
 
 impl Worker {
@@ -76,6 +78,7 @@ impl Worker {
             refuses,
             wake_at: None,
             leaving: false,
+            offset: 0,
         }
     }
 
@@ -90,17 +93,47 @@ impl Worker {
         }
     }
 
+    /// What it has armed or started, and what has ended with it as long as nobody has acknowledged that: a run that is not listed here
+    /// never starts at this worker, and never has.
     pub(crate) fn held(&self) -> Vec<HeldRun> {
+        let untold = |id: &AttemptKey| {
+            self.spool.iter().any(|report| (report.key, report.attempt) == *id && says_of_start(&report.kind))
+        };
+        self.listed(|id, state| !matches!(state, State::Over(_)) || untold(id))
+    }
+
+    /// What it has armed or started and not ended.
+    pub(crate) fn at_work(&self) -> Vec<HeldRun> {
+        self.listed(|_, state| !matches!(state, State::Over(_)))
+    }
+
+    fn listed(&self, which: impl Fn(&AttemptKey, &State) -> bool) -> Vec<HeldRun> {
         self.entries
             .iter()
-            .filter(|(_, entry)| !matches!(entry.state, State::Over(_)))
+            .filter(|(id, entry)| which(id, &entry.state))
             .map(|((key, attempt), entry)| HeldRun {
                 key: *key,
                 attempt: *attempt,
                 plan_no: entry.arm.plan_no,
-                started: matches!(entry.state, State::Running { .. }),
+                started: !matches!(entry.state, State::Armed | State::Queued),
             })
             .collect()
+    }
+
+    /// Whether it has, had, or refused the attempt.
+    pub(crate) fn knows(&self, key: RunKey, attempt: AttemptNo) -> bool {
+        self.entries.contains_key(&(key, attempt))
+    }
+
+    /// The number of the last report.
+    pub(crate) fn said(&self) -> u64 {
+        self.next_seq - 1
+    }
+
+    /// Reports later than the one of that number.
+    pub(crate) fn said_after(&self, seq: u64) -> Vec<Report> {
+        let first = self.spool.partition_point(|report| report.seq <= seq);
+        self.spool[first..].to_vec()
     }
 
     /// Takes an Arm; what is due starts in [`Self::pass_time`].
@@ -329,11 +362,34 @@ impl Worker {
         }
     }
 
+    /// For a mutant: what was withdrawn may be armed again.
+    pub(crate) fn unbury(&mut self, key: RunKey, attempt: AttemptNo) {
+        self.tombstones.remove(&(key, attempt));
+        if let Some(Entry { state: State::Over(ReportKind::Disarmed | ReportKind::Refused(..)), .. }) =
+            self.entries.get(&(key, attempt))
+        {
+            self.entries.remove(&(key, attempt));
+        }
+    }
+
     /// What the worker itself knows of an attempt that ended here.
     pub(crate) fn ended(&self, key: RunKey, attempt: AttemptNo) -> Option<&ReportKind> {
         match &self.entries.get(&(key, attempt))?.state {
             State::Over(kind) => Some(kind),
             _ => None,
         }
+    }
+}
+
+/// Whether a report tells that the handler has started; then the run must not move.
+fn says_of_start(kind: &ReportKind) -> bool {
+    match kind {
+        ReportKind::Started
+        | ReportKind::Succeeded { .. }
+        | ReportKind::Failed { .. }
+        | ReportKind::TimedOut { .. }
+        | ReportKind::Cancelled { .. }
+        | ReportKind::Skipped { .. } => true,
+        ReportKind::Armed | ReportKind::Queued | ReportKind::Refused(..) | ReportKind::Disarmed => false,
     }
 }

@@ -23,9 +23,25 @@ pub(super) struct Watch {
     tried_at: Option<Timestamp>,
     /// The row was read in this very step.
     just_read: bool,
+    /// What is known is of this server's own time as an owner, or nothing is: the row tells who owns the shard now.
+    unknown: Unknown,
+}
+
+/// Whether the row is to be read whatever seems to be planned; so it is at first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Unknown {
+    #[default]
+    Yes,
+    No,
 }
 
 impl Watch {
+    /// The server owns the shard no longer, and does not know who does.
+    pub(super) fn begin_anew(&mut self) {
+        self.unknown = Unknown::Yes;
+        self.asked_at = None;
+    }
+
     pub(super) fn epoch(&self) -> Epoch {
         self.epoch
     }
@@ -59,6 +75,7 @@ impl Engine {
             return;
         }
         let watch = &mut self.standby.watch;
+        watch.unknown = Unknown::No;
         watch.note_planned(now, epoch, planned_until);
         watch.just_read = epoch == watch.epoch;
     }
@@ -73,36 +90,42 @@ impl Engine {
     /// Reads the row when planning seems to lag, and takes the shard over when the row has just said so too.
     pub(super) fn watch_planning(&mut self, now: Timestamp) {
         let just_read = std::mem::take(&mut self.standby.watch.just_read);
-        if self.next_try().is_none_or(|at| at > now) {
-            return;
-        }
+        let may_try = self.next_try().is_some_and(|at| at <= now);
+        let may_ask = self.next_watch().is_some_and(|at| at <= now);
         let watch = &mut self.standby.watch;
-        if just_read {
+        if just_read && may_try {
             watch.tried_at = Some(now);
             let seen = watch.epoch;
             let lead = watch.planned_until.map_or(0, |until| until.millis_since(now));
             let why = format!("under epoch {seen} only {lead} ms are planned ahead");
             self.effects.push(Effect::TakeOver { seen, why });
-        } else if watch.asked_at.is_none_or(|at| now >= at.saturating_add(READ_EVERY)) {
+        } else if may_ask {
             watch.asked_at = Some(now);
             self.effects.push(Effect::ReadShard);
         }
     }
 
-    /// When the next look at the owner's planning is due.
+    /// When the row is to be read next. While planning lags it is read also before the shard may be taken over, to know of a new owner.
     pub(super) fn next_watch(&self) -> Option<Timestamp> {
-        let ask_at = self.standby.watch.asked_at.map(|at| at.saturating_add(READ_EVERY));
-        self.next_try().max(ask_at.filter(|_| self.standby.rank.is_some()))
+        let lags_at = self.lags_at()?;
+        let watch = &self.standby.watch;
+        let again_at = watch.asked_at.map_or(Timestamp::EPOCH, |at| at.saturating_add(READ_EVERY));
+        Some(if watch.unknown == Unknown::Yes { again_at } else { lags_at.max(again_at) })
+    }
+
+    /// When planning lags by what is known; none while this holder does not know its place.
+    fn lags_at(&self) -> Option<Timestamp> {
+        let least = self.least_lead()?;
+        let known = self.standby.watch.planned_until;
+        Some(known.map_or(Timestamp::EPOCH, |until| until.saturating_sub(least)))
     }
 
     /// When planning will lag by what is known, and the shard may be taken over.
     fn next_try(&self) -> Option<Timestamp> {
-        let least = self.least_lead()?;
+        let lags_at = self.lags_at()?;
         let watch = &self.standby.watch;
-        let lags_at = watch.planned_until.map(|until| until.saturating_sub(least));
         let held_until = watch.epoch_since.map(|since| since.saturating_add(self.config.minimum_hold));
         let again_at = watch.tried_at.map(|at| at.saturating_add(self.config.take_over_every));
-        let at_once = Some(Timestamp::from_millis(0));
-        [at_once, lags_at, held_until, again_at].into_iter().flatten().max()
+        [Some(lags_at), held_until, again_at].into_iter().flatten().max()
     }
 }

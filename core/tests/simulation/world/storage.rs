@@ -1,0 +1,188 @@
+//! What the store makes of an engine's wishes, and what a server hears of it.
+
+use carillon_core::change::Insertion;
+use carillon_core::engine::{Effect, Input};
+use carillon_core::ids::RunKey;
+use carillon_core::run::Run;
+use rand::RngExt;
+
+use super::{Cut, Event, Mutant, World};
+
+impl World {
+    /// Whether the server's requests reach the store.
+    pub(super) fn store_hears(&self, server: usize) -> bool {
+        !self.store_down && !self.cuts.contains(&Cut::Store(server, false))
+    }
+
+    /// Whether the store's answers reach the server, too.
+    pub(super) fn store_answers_to(&self, server: usize) -> bool {
+        self.store_hears(server) && !self.cuts.contains(&Cut::Store(server, true))
+    }
+
+    pub(super) fn work_queue(&mut self, server: usize) {
+        if self.servers[server].busy || self.servers[server].queue.is_empty() {
+            return;
+        }
+        self.servers[server].busy = true;
+        let wait = if self.servers[server].retried { 200 } else { 1 + self.hop() };
+        self.after(wait, Event::StoreAnswers(self.process(server)));
+    }
+
+    pub(super) fn store_answers(&mut self, server: usize) {
+        self.servers[server].busy = false;
+        let Some(effect) = self.servers[server].queue.front().cloned() else { return };
+        let lost = self.chance(0.03);
+        if lost || !self.store_answers_to(server) {
+            // The answer is lost; what was asked may have happened.
+            if self.store_hears(server) && self.rng.random_bool(0.5) {
+                self.apply_unheard(server, &effect);
+            }
+            self.servers[server].retried = true;
+            return self.work_queue(server);
+        }
+        self.servers[server].queue.pop_front();
+        let retried = std::mem::take(&mut self.servers[server].retried);
+        self.apply(server, effect, retried);
+        self.work_queue(server);
+    }
+
+    fn apply_unheard(&mut self, server: usize, effect: &Effect) {
+        self.note(|| format!("APPLY unheard at {server}: {effect:?}"));
+        match effect {
+            Effect::CommitSlice(slice) => _ = self.store.commit_slice(slice),
+            Effect::InsertRuns(runs) => _ = self.store.insert_fenced(runs),
+            Effect::InsertTriggered(triggered) => _ = self.store.insert_triggered(triggered),
+            Effect::Advance { steps, .. } => steps.iter().for_each(|step| _ = self.store.advance(step)),
+            Effect::NextAttempt { advance, .. } => _ = self.store.advance(advance),
+            Effect::Move(moves) => moves.iter().for_each(|made| _ = self.store.move_run(made)),
+            _ => {}
+        }
+    }
+
+    fn apply(&mut self, server: usize, effect: Effect, retried: bool) {
+        self.note(|| format!("APPLY at {server} retried {retried}: {effect:?}"));
+        match effect {
+            Effect::CommitSlice(mut slice) => {
+                let (epoch, to) = (slice.epoch, slice.to);
+                if self.mutant == Mutant::SkipRows && slice.runs.len() > 1 {
+                    slice.runs.pop();
+                }
+                let committed = (retried && self.store.has_slice(&slice)) || self.store.commit_slice(&slice);
+                if committed || self.mutant == Mutant::DeliverUncommitted {
+                    self.answer(server, Input::SliceCommitted { epoch, to });
+                } else {
+                    self.answer(server, Input::SliceRefused { epoch, to });
+                }
+            }
+            Effect::InsertRuns(runs) => {
+                if !self.store.insert_fenced(&runs) {
+                    return self.answer(server, Input::Refused);
+                }
+                let open = self.still_open(runs.iter().map(|run| run.key));
+                self.answer(server, Input::Inserted(open));
+            }
+            Effect::InsertTriggered(triggered) => {
+                let own = triggered.run.key;
+                let ours = match self.store.insert_triggered(&triggered) {
+                    Insertion::New => true,
+                    Insertion::Existing(key) => retried && key == own,
+                    Insertion::Fenced => return self.answer(server, Input::Refused),
+                };
+                let open = if ours { self.still_open([own].into_iter()) } else { Vec::new() };
+                self.answer(server, Input::Inserted(open));
+            }
+            Effect::Advance { steps, acks } => {
+                let mut refused = false;
+                for step in &steps {
+                    refused |= !self.store.advance(step) && step.fence.is_some();
+                }
+                // Looked at after the commit: a successor that claims later reads what was written.
+                let still_owns = self.servers[server].owns == Some(self.store.epoch);
+                if still_owns {
+                    self.acknowledge(server, &acks);
+                }
+                // What was done at an unheard first try is refused at the second: looking again is right then too.
+                if refused || !still_owns {
+                    self.answer(server, Input::Refused);
+                }
+            }
+            Effect::NextAttempt { advance, acks } => {
+                let applied = self.store.advance(&advance);
+                if applied {
+                    self.acknowledge(server, &acks);
+                }
+                let attempt = advance.attempt.next();
+                self.answer(server, Input::NextAttempt { key: advance.key, attempt, applied });
+            }
+            Effect::Move(_) if retried => self.answer(server, Input::Refused),
+            Effect::Move(moves) => {
+                let made = moves.into_iter().map(|made| (made, self.store.move_run(&made))).collect();
+                self.answer(server, Input::Moved(made));
+            }
+            Effect::Reload => self.read_back(server),
+            _ => unreachable!("not an effect on the store"),
+        }
+    }
+
+    fn still_open(&self, keys: impl Iterator<Item = RunKey>) -> Vec<Run> {
+        keys.filter_map(|key| self.store.runs.get(&key))
+            .filter(|run| !run.state.is_final())
+            .cloned()
+            .collect()
+    }
+
+    /// Tells the engine what became of its wish. Where the shard is about to be read, that may come first, as in a server that holds its
+    /// engine back meanwhile.
+    fn answer(&mut self, server: usize, input: Input) {
+        let next = self.servers[server].queue.front();
+        let about_to_read = next.is_some_and(|effect| matches!(effect, Effect::Reload));
+        if about_to_read && self.chance(0.5) {
+            self.servers[server].kept.push(input);
+        } else {
+            self.feed(server, input);
+        }
+    }
+
+    fn read_back(&mut self, server: usize) {
+        let kept = std::mem::take(&mut self.servers[server].kept);
+        if self.store.owner != Some(server) || self.servers[server].owns != Some(self.store.epoch) {
+            self.servers[server].owns = None;
+            return self.feed(server, Input::Disown);
+        }
+        let snapshot = self.store.snapshot();
+        self.feed(server, Input::Own(Box::new(snapshot)));
+        // The others are in what was read.
+        let fates = kept.into_iter().filter(|input| {
+            matches!(
+                input,
+                Input::SliceCommitted { .. }
+                    | Input::SliceRefused { .. }
+                    | Input::Moved(_)
+                    | Input::NextAttempt { .. }
+            )
+        });
+        for fate in fates {
+            self.feed(server, fate);
+        }
+    }
+
+    /// A standby's look at the row.
+    pub(super) fn row_read(&mut self, server: usize) {
+        if self.store_answers_to(server) && !self.chance(0.03) {
+            let (epoch, planned_until) = (self.store.epoch, self.store.planned_until);
+            self.feed(server, Input::ShardRead { epoch, planned_until });
+        }
+    }
+
+    /// The store goes on from a replica that missed the last commits. What people were told stands in them is not lost here: that is the
+    /// residual risk which the protocol names.
+    pub(super) fn fail_over(&mut self) {
+        let Some(replica) = self.replica.take() else { return };
+        let same_people = replica.jobs_version == self.store.jobs_version
+            && replica.idempotency.len() == self.store.idempotency.len();
+        if same_people && replica.epoch == self.store.epoch {
+            self.note(|| "FAILOVER".to_owned());
+            self.store = *replica;
+        }
+    }
+}
