@@ -4,7 +4,7 @@ use super::open_run::{CancelWish, OpenRun, Phase};
 use super::{Arm, Effect, Engine, Owned};
 use crate::change::Move;
 use crate::ids::{AttemptNo, Incarnation, PlanNo, RunKey};
-use crate::job::{MisfirePolicy, Overlap};
+use crate::job::{JobKind, MisfirePolicy, Overlap};
 use crate::routing::Choice;
 use crate::run::{Reason, ReasonCode, RunState};
 use crate::time::Timestamp;
@@ -66,7 +66,7 @@ impl Engine {
         let worker = self.owned_ref().runs[&key].run.worker;
         if let Some(worker) = worker {
             if self.is_gone(worker) {
-                return self.run_lost(now, key, &worker.to_string());
+                return self.worker_of_run_lost(now, key, &worker.to_string());
             }
             if !self.roster.is_connected(worker) {
                 // Its return or its loss will wake the run; it does not keep the one behind it from a worker that is there.
@@ -167,21 +167,7 @@ impl Engine {
                 now.saturating_add(rearm_after)
             }
         };
-        let job = open.job.clone().expect("checked by the caller");
-        let arm = Arm {
-            to: worker,
-            key,
-            attempt: open.run.attempt,
-            plan_no: open.run.plan_no,
-            // What is sent is the job in force, so its version is too: a retry after an edit runs the edited job.
-            job_version: job.job.version,
-            due_at: open.run.due_at,
-            start_by: open.run.start_by,
-            params: open.run.params.clone(),
-            trace: open.run.trace_id(),
-            epoch,
-            job,
-        };
+        let arm = open.arm_at(worker, epoch).expect("the caller has seen its job");
         owned.wake(key, Some(again_at));
         if newly_armed {
             owned.set_phase(key, Phase::Armed { acknowledged: false });
@@ -373,7 +359,7 @@ impl Engine {
         // One worker has both: its JobPool enforces the policy exactly. A parallel run has left its worker, so the owner does.
         let met = previous.phase.is_at_worker()
             && previous.run.worker == open.run.worker
-            && job.spec.kind == crate::job::JobKind::Simple;
+            && job.spec.kind == JobKind::Simple;
         if met {
             return Turn::Free;
         }
@@ -424,9 +410,28 @@ impl Engine {
         let open = &self.owned_ref().runs[&key];
         let Some(worker) = open.run.worker else { return };
         if self.is_gone(worker) {
-            return self.run_lost(now, key, &worker.to_string());
+            return self.worker_of_run_lost(now, key, &worker.to_string());
         }
+        self.ask_about(key, worker);
         self.watch_timeout(now, key);
+    }
+
+    /// A started run that was found in the store: its end may have been told to somebody whose word was lost. An Arm is answered with what
+    /// became of it.
+    fn ask_about(&mut self, key: RunKey, worker: Incarnation) {
+        if !self.roster.is_connected(worker) {
+            // Its return wakes the run.
+            return;
+        }
+        let owned = self.owned_mut();
+        let epoch = owned.epoch;
+        let open = owned.runs.get_mut(&key).expect("the caller looked it up");
+        if !std::mem::take(&mut open.perhaps_armed) {
+            return;
+        }
+        let simple = |arm: &Arm| arm.job.job.spec.kind == JobKind::Simple;
+        let question = open.arm_at(worker, epoch).filter(simple);
+        self.effects.extend(question.map(Effect::Arm));
     }
 
     fn watch_timeout(&mut self, now: Timestamp, key: RunKey) {

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::JobInForce;
 use super::jobs::Jobs;
-use crate::ids::Incarnation;
+use super::{Arm, JobInForce};
+use crate::ids::{Epoch, Incarnation};
 use crate::run::{Reason, Run, RunState};
 use crate::time::{Span, Timestamp};
 
@@ -19,7 +19,7 @@ pub(super) struct OpenRun {
     pub(super) phase: Phase,
     /// When to look again: its entry in the wake set.
     pub(super) wake_at: Option<Timestamp>,
-    /// An earlier owner may have armed it at its worker.
+    /// An earlier owner may have armed it at its worker; of a started run, that its worker is to be asked what became of it.
     pub(super) perhaps_armed: bool,
     /// The worker was asked to withdraw it; the plan is not armed before it has answered.
     pub(super) asked: bool,
@@ -100,6 +100,25 @@ impl OpenRun {
     /// With the job as it is in force now.
     pub(super) fn with_job(self, jobs: &Jobs) -> Self {
         Self { job: jobs.get(self.run.key.job).cloned(), ..self }
+    }
+
+    /// What its worker is told; none where the job is gone.
+    pub(super) fn arm_at(&self, worker: Incarnation, epoch: Epoch) -> Option<Arm> {
+        let job = self.job.clone()?;
+        Some(Arm {
+            to: worker,
+            key: self.run.key,
+            attempt: self.run.attempt,
+            plan_no: self.run.plan_no,
+            // What is sent is the job in force, so its version is too: a retry after an edit runs the edited job.
+            job_version: job.job.version,
+            due_at: self.run.due_at,
+            start_by: self.run.start_by,
+            params: self.run.params.clone(),
+            trace: self.run.trace_id(),
+            epoch,
+            job,
+        })
     }
 
     /// When to look at it after something changed for its job or its worker.

@@ -302,7 +302,8 @@ impl Engine {
         let mut open = OpenRun::new(run, job);
         if running {
             open.phase = Phase::Started;
-            open.wake_at = Some(self.overdue_at(&open).unwrap_or(now).max(now));
+            open.perhaps_armed = true;
+            open.wake_at = Some(now);
         } else {
             let arm_at = open.run.due_at.saturating_sub(self.config.arm_lead);
             open.perhaps_armed =

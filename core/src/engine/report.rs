@@ -160,6 +160,8 @@ impl Engine {
                     self.reload();
                 } else if of_this_plan && asked_first {
                     self.withdrawn(now, key);
+                } else if of_this_plan && phase == Phase::Started {
+                    self.run_lost(now, key, &format!("worker {from} no longer knows of it"));
                 } else if of_this_plan && phase.is_at_worker() {
                     self.refused(now, key, from, Reason::new(refusal.code(), detail));
                 }

@@ -233,23 +233,26 @@ impl Engine {
             let keys: Vec<RunKey> =
                 owned.by_worker.get(&incarnation).into_iter().flatten().copied().collect();
             for key in keys {
-                self.run_lost(now, key, &name);
+                self.worker_of_run_lost(now, key, &name);
             }
         }
     }
 
-    /// The worker of an open run is lost: attempt n + 1 under the job's policy, never a silent move.
-    pub(super) fn run_lost(&mut self, now: Timestamp, key: RunKey, worker: &str) {
+    /// The worker of an open run is lost.
+    pub(super) fn worker_of_run_lost(&mut self, now: Timestamp, key: RunKey, worker: &str) {
+        let why = format!("no stream to worker {worker} for {}", self.config.lost_after);
+        self.run_lost(now, key, &why);
+    }
+
+    /// What became of an open run at its worker cannot be found out: attempt n + 1 under the job's policy, never a silent move.
+    pub(super) fn run_lost(&mut self, now: Timestamp, key: RunKey, why: &str) {
         let Some(open) = self.owned.as_ref().and_then(|owned| owned.runs.get(&key)) else { return };
         if open.phase == Phase::Mapping || open.phase == Phase::Moving {
             return;
         }
         let seen_started = open.run.state == RunState::Running;
         let seen = if seen_started { "after it started" } else { "before it was seen to start" };
-        let reason = Reason::new(
-            ReasonCode::WorkerLost,
-            format!("no stream to worker {worker} for {}, {seen}", self.config.lost_after),
-        );
+        let reason = Reason::new(ReasonCode::WorkerLost, format!("{why}, {seen}"));
         if let Some(cancel) = open.cancel.clone().filter(|cancel| !cancel.timeout) {
             self.finish(now, key, RunState::Cancelled, Some(cancel.reason), None);
             return;

@@ -128,14 +128,30 @@ fn everything_is_on_time_when_nothing_fails() {
     run_seeds(Mode::Calm, 50);
 }
 
-/// Seeds that once failed, each with what it found.
+/// Seeds that once failed. A change of the model makes another course of each; they stay, since what failed once is where to look first.
+const FAILED: [(Mode, u64); 9] = [
+    // A run that a leaving worker had ended and did not list was moved and started again.
+    (Mode::Safety, 4_716),
+    // A run that had ended came back to life by a look at the store that was asked for before.
+    (Mode::Safety, 17),
+    // A standby armed a run of a job whose edit its owner had only just heard of.
+    (Mode::Safety, 148),
+    // An edit that the engine had read already was answered without a look at what came after it.
+    (Mode::Safety, 456),
+    // A run stayed running for ever: the commit of its end was lost, and nobody asked its worker.
+    (Mode::Safety, 110),
+    // A server that no longer owned the shard did not know of the owner after it, and waited twice as long with taking over.
+    (Mode::Liveness, 119),
+    (Mode::Liveness, 364),
+    (Mode::Liveness, 485),
+    // A run waited behind one that had failed for good while nobody owned the shard.
+    (Mode::Kill, 208),
+];
+
 #[test]
 fn seeds_that_failed_hold() {
-    for seed in [
-        // Three thousand and more starts of a run that a leaving worker had ended and not listed.
-        4_716,
-    ] {
-        run(seed, Mode::Safety, Mutant::None, false);
+    for (mode, seed) in FAILED {
+        run(seed, mode, Mutant::None, false);
     }
 }
 

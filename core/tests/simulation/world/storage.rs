@@ -151,16 +151,8 @@ impl World {
         }
         let snapshot = self.store.snapshot();
         self.feed(server, Input::Own(Box::new(snapshot)));
-        // The others are in what was read.
-        let fates = kept.into_iter().filter(|input| {
-            matches!(
-                input,
-                Input::SliceCommitted { .. }
-                    | Input::SliceRefused { .. }
-                    | Input::Moved(_)
-                    | Input::NextAttempt { .. }
-            )
-        });
+        // New rows are in what was read, or were taken back by an edit since.
+        let fates = kept.into_iter().filter(|input| !matches!(input, Input::Inserted(_)));
         for fate in fates {
             self.feed(server, fate);
         }
@@ -174,15 +166,20 @@ impl World {
         }
     }
 
-    /// The store goes on from a replica that missed the last commits. What people were told stands in them is not lost here: that is the
-    /// residual risk which the protocol names.
+    /// The store goes on from a replica that missed the last commits: plans, moves, starts, ends. Not those of people and of further
+    /// attempts: their loss is the residual risk that the protocol names.
     pub(super) fn fail_over(&mut self) {
         let Some(replica) = self.replica.take() else { return };
-        let same_people = replica.jobs_version == self.store.jobs_version
-            && replica.idempotency.len() == self.store.idempotency.len();
-        if same_people && replica.epoch == self.store.epoch {
+        let same_decisions = replica.jobs_version == self.store.jobs_version
+            && replica.idempotency.len() == self.store.idempotency.len()
+            && replica.attempts.len() == self.store.attempts.len();
+        if same_decisions && replica.epoch == self.store.epoch {
             self.note(|| "FAILOVER".to_owned());
             self.store = *replica;
+            // Connections break, so an owner looks again.
+            if let Some(owner) = self.store.owner.filter(|owner| self.servers[*owner].is_at_work()) {
+                self.feed(owner, Input::Refused);
+            }
         }
     }
 }

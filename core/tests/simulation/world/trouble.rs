@@ -15,7 +15,7 @@ impl World {
         let server = self.rng.random_range(0..SERVERS);
         let workers: Vec<Incarnation> = self.places.iter().flatten().copied().collect();
         let worker = workers.get(self.rng.random_range(0..WORKERS)).copied();
-        match (self.rng.random_range(0..14), worker) {
+        match (self.rng.random_range(0..15), worker) {
             (0, _) if self.servers[server].up => {
                 self.crash(server);
                 let wait = self.rng.random_range(300..15_000);
@@ -66,6 +66,12 @@ impl World {
                 if self.rng.random_bool(0.5) {
                     self.cut_for_a_while(Cut::Peer(other, server), 15_000);
                 }
+            }
+            // The store's primary is lost with the commits that its replica has not seen.
+            (14, _) if !self.store_down => {
+                self.replica = Some(Box::new(self.store.clone()));
+                let lag = self.rng.random_range(1..40);
+                self.after(lag, Event::Failover);
             }
             _ => {}
         }
