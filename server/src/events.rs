@@ -60,10 +60,12 @@ struct Second {
 /// What one step of a shard adds.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    /// Lateness of handlers that started, in milliseconds.
-    pub(crate) started: Vec<i64>,
+    /// Handlers that started, with their lateness in milliseconds.
+    pub(crate) started: Vec<(RunKey, i64)>,
     pub(crate) succeeded: u64,
     pub(crate) failed: u64,
+    pub(crate) missed: u64,
+    pub(crate) skipped: u64,
     pub(crate) changed: Vec<(RunKey, AttemptNo, RunState)>,
 }
 
@@ -97,7 +99,7 @@ impl Events {
             second.fires += tally.started.len() as u64;
             second.succeeded += tally.succeeded;
             second.failed += tally.failed;
-            for lateness in &tally.started {
+            for (_, lateness) in &tally.started {
                 second.lateness.saturating_record(lateness.max(&0).unsigned_abs() * 1_000);
             }
         }

@@ -14,6 +14,7 @@ mod committer;
 mod config;
 mod error;
 mod events;
+mod figures;
 mod http;
 mod logs;
 mod map;

@@ -21,7 +21,7 @@ use carillon_coordination::{
 use carillon_core::engine::Input;
 use carillon_core::ids::{Epoch, ServerId, ShardId};
 use carillon_core::placement;
-use carillon_store::shards::ShardRow;
+use carillon_store::shards::{ClaimCause, ClaimNote, ShardRow};
 use futures::StreamExt as _;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -350,7 +350,8 @@ impl Reconciler {
             let Some(held) = self.held.get_mut(&shard).filter(|_| !self.ownership.is_draining()) else {
                 continue;
             };
-            match claim(&self.shell, shard, seen).await {
+            let note = claim_note(&self.shell, &self.member, ClaimCause::OwnerLags);
+            match claim(&self.shell, shard, seen, &note).await {
                 Ok(Some(epoch)) => {
                     tracing::warn!(%shard, %epoch, why, "the shard was not planned, so this server takes it over");
                     self.shell.metrics.takeover("not_planning");
@@ -440,13 +441,18 @@ impl Reconciler {
                 sooner(wait - waited);
                 continue;
             }
-            tries.push((row, held.key.clone(), owns, stuck, says));
+            let cause = match says {
+                OwnerSays::Take => ClaimCause::HandedOver,
+                _ => claim_cause(&row, &self.shell.me, &self.members),
+            };
+            tries.push((row, held.key.clone(), owns, stuck, cause));
         }
         let claims: HashMap<ShardId, Claim> = futures::stream::iter(tries)
-            .map(|(row, key, owns, stuck, says)| {
+            .map(|(row, key, owns, stuck, cause)| {
                 let (shell, coordination) = (&self.shell, &self.coordination);
+                let note = claim_note(shell, &self.member, cause);
                 async move {
-                    (row.id, lock_and_claim(shell, &**coordination, &row, &key, owns, stuck, says).await)
+                    (row.id, lock_and_claim(shell, &**coordination, &row, &key, owns, stuck, &note).await)
                 }
             })
             .buffer_unordered(CLAIMS_AT_ONCE)
@@ -539,6 +545,27 @@ fn politeness(row: &ShardRow, me: &ServerId, live: &BTreeSet<ServerId>) -> Durat
     (AFTER_YOU * before as u32).min(LONGEST_AFTER_YOU)
 }
 
+/// Why a shard whose trigger lock is free may be claimed: for the record that people read.
+fn claim_cause(row: &ShardRow, me: &ServerId, members: &[Member]) -> ClaimCause {
+    let Some(owner) = &row.owner else { return ClaimCause::First };
+    if owner == me {
+        return ClaimCause::Again;
+    }
+    let member = members
+        .iter()
+        .find(|member| member.kind == MemberKind::Server && member.id.as_str() == owner.as_str());
+    match member {
+        None => ClaimCause::OwnerGone,
+        Some(member) if member.draining || !row.holders.contains(owner) => ClaimCause::HandedOver,
+        Some(_) => ClaimCause::LockLost,
+    }
+}
+
+/// What the record of a claim made now says.
+fn claim_note(shell: &Shell, member: &Member, cause: ClaimCause) -> ClaimNote {
+    ClaimNote { at: shell.clock.now(), room: member.room.clone(), cause }
+}
+
 async fn lock_and_claim(
     shell: &Shell,
     coordination: &dyn Coordination,
@@ -546,7 +573,7 @@ async fn lock_and_claim(
     key: &LockKey,
     owns: bool,
     stuck: Option<LockVersion>,
-    says: OwnerSays,
+    note: &ClaimNote,
 ) -> Claim {
     let data = if owns { LockData::with_epoch(row.epoch.get()) } else { LockData::default() };
     let locked = match stuck {
@@ -565,7 +592,7 @@ async fn lock_and_claim(
             return Claim::Again;
         }
     }
-    let epoch = match claim(shell, row.id, row.epoch).await {
+    let epoch = match claim(shell, row.id, row.epoch, note).await {
         Ok(Some(epoch)) => epoch,
         // Somebody else claimed it since it was read: look again.
         Ok(None) => return Claim::Again,
@@ -577,7 +604,7 @@ async fn lock_and_claim(
     };
     tracing::info!(shard = %row.id, %epoch, "the shard is claimed by this server");
     if row.owner.as_ref().is_some_and(|owner| *owner != shell.me) {
-        shell.metrics.takeover(if says == OwnerSays::Take { "planned" } else { "lock_free" });
+        shell.metrics.takeover(if note.cause == ClaimCause::HandedOver { "planned" } else { "lock_free" });
     }
     if let Err(error) = coordination.update_lock(key, LockData::with_epoch(epoch.get())).await {
         // For observers, and for whoever would displace it.
@@ -587,8 +614,8 @@ async fn lock_and_claim(
 }
 
 /// Makes this server the owner by the store's word; none where somebody else was faster, an error where the store does not say.
-async fn claim(shell: &Shell, shard: ShardId, seen: Epoch) -> Result<Option<Epoch>, ()> {
-    match shell.store.claim(shard, seen, &shell.me).await {
+async fn claim(shell: &Shell, shard: ShardId, seen: Epoch, note: &ClaimNote) -> Result<Option<Epoch>, ()> {
+    match shell.store.claim(shard, seen, &shell.me, note).await {
         Ok(epoch) => Ok(epoch),
         Err(error) => {
             tracing::warn!(%shard, error = %crate::chain(&error), "could not claim the shard");

@@ -28,6 +28,7 @@ use crate::committer::{Committer, CommitterParts};
 use crate::config::ServerConfig;
 use crate::error::ServerError;
 use crate::events::{self, Events};
+use crate::figures::{self, Figures};
 use crate::http;
 use crate::logs::{LogWriter, Logs};
 use crate::map::MapHub;
@@ -108,6 +109,7 @@ impl Server {
 
         let switchboard = Arc::new(Switchboard::new(metrics.clone()));
         let events = Arc::new(Events::new());
+        let figures = Arc::new(Figures::new());
         let stalls = Stalls::new();
         let maps = MapHub::new(store.clone(), clock.clone(), switchboard.clone(), ended.child_token());
         let parts = CommitterParts {
@@ -131,6 +133,7 @@ impl Server {
             ownership: ownership.clone(),
             maps: maps.clone(),
             events: events.clone(),
+            figures: figures.clone(),
             metrics: metrics.clone(),
             stalls: stalls.clone(),
         };
@@ -144,6 +147,8 @@ impl Server {
             stop_observers.clone(),
         );
         spawn(&mut loops, "events", run);
+        let run = figures::run(figures, store.clone(), clock.clone(), stop_observers.clone());
+        spawn(&mut loops, "figures", run);
         stall::start(stalls.clone(), metrics.clone(), stop_observers.clone())
             .map_err(|error| ServerError::BadConfig(format!("cannot start a thread: {error}")))?;
         let log_writer = LogWriter {

@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::committer::{Done, Lane};
 use crate::events::{Events, Tally};
+use crate::figures::Figures;
 use crate::map::MapHub;
 use crate::metrics::Metrics;
 use crate::ownership::Ownership;
@@ -168,6 +169,7 @@ pub(crate) struct Shell {
     pub(crate) ownership: Ownership,
     pub(crate) maps: Arc<MapHub>,
     pub(crate) events: Arc<Events>,
+    pub(crate) figures: Arc<Figures>,
     pub(crate) metrics: Metrics,
     pub(crate) stalls: Arc<Stalls>,
 }

@@ -17,6 +17,7 @@ use carillon_store::SharedStore;
 use carillon_store::catalog::Group;
 use carillon_store::mysql::{MysqlConfig, MysqlStore};
 use carillon_store::runs::{Advance, Insertion, RunFilter, Slice, SliceOutcome, Step, TriggeredRun};
+use carillon_store::shards::{ClaimCause, ClaimNote};
 use carillon_store::sqlite::{Durability, SqliteConfig, SqliteStore};
 
 const JOBS: u32 = 1_000;
@@ -106,7 +107,8 @@ async fn new_shard(store: &SharedStore) -> Result<ShardId> {
     };
     store.create_group(&group, start()).await?;
     let shard = ShardId::new(id, 0);
-    store.claim(shard, Epoch::new(0), &"bench".parse()?).await?;
+    let note = ClaimNote { at, room: String::new(), cause: ClaimCause::First };
+    store.claim(shard, Epoch::new(0), &"bench".parse()?, &note).await?;
     Ok(shard)
 }
 

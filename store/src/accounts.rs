@@ -216,8 +216,8 @@ pub trait AccountStore {
     async fn create_session(&self, session: &Session) -> Result<(), StoreError>;
     /// A session by hash, expired or not.
     async fn session(&self, hash: &[u8; 32]) -> Result<Option<Session>, StoreError>;
-    /// Ends a session.
-    async fn delete_session(&self, hash: &[u8; 32]) -> Result<(), StoreError>;
+    /// Ends a session; says whether it was there, so that of many who end it one knows that it was they.
+    async fn delete_session(&self, hash: &[u8; 32]) -> Result<bool, StoreError>;
     /// Deletes expired sessions, tokens and sign-in counts; returns how many.
     async fn expire_accounts(&self, now: Timestamp) -> Result<usize, StoreError>;
 

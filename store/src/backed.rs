@@ -3,6 +3,7 @@
 mod accounts;
 mod catalog;
 mod logs;
+mod observed;
 mod runs;
 mod shards;
 mod subtasks;

@@ -148,6 +148,9 @@ pub trait CatalogStore {
     /// One job.
     async fn job(&self, job: JobId) -> Result<Option<Job>, StoreError>;
 
+    /// The names of jobs, also of deleted ones; those that never were are left out.
+    async fn job_names(&self, jobs: &[JobId]) -> Result<Vec<(JobId, String)>, StoreError>;
+
     /// A job by its name in a group.
     async fn job_by_name(&self, group: GroupId, name: &str) -> Result<Option<Job>, StoreError>;
 

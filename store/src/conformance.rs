@@ -14,6 +14,7 @@ mod fixture;
 pub mod history;
 pub mod lives;
 pub mod maps;
+pub mod observed;
 pub mod planning;
 pub mod shards;
 pub mod triggers;
@@ -95,6 +96,7 @@ promises! {
         keys_compare_by_every_byte,
         a_batch_mixes_new_and_known_keys;
     shards: a_claim_needs_the_epoch_that_was_read,
+        each_claim_is_recorded,
         of_many_claimers_one_wins,
         placement_reads_back,
         shards_are_listed_in_order;
@@ -121,6 +123,9 @@ promises! {
         every_filter_restricts,
         a_count_stops_at_its_cap,
         the_last_end_is_that_of_the_newest_final_run,
+        outcomes_are_the_newest_of_each_job,
+        the_failed_runs_of_a_job_are_found_among_many,
+        old_runs_of_a_group_go,
         old_runs_go_with_all_that_belongs_to_them;
     maps: batches_read_back_and_repeat_safely,
         checkpoints_read_back_and_repeat_safely,
@@ -129,6 +134,10 @@ promises! {
         subtasks_are_found_by_the_beginning_of_their_key,
         limits_of_subtasks_are_enforced,
         logs_are_read_by_bytes;
+    observed: figures_read_back_and_replace_each_other,
+        minutes_are_summed_into_hours,
+        old_figures_go_a_few_at_a_time,
+        a_group_may_keep_its_runs_for_another_time;
     accounts: names_of_users_are_unique_whatever_the_case,
         of_many_first_users_one_is_created,
         a_user_changes_by_revision_and_goes_with_all_it_has,

@@ -3,12 +3,13 @@
 //! It is a trait, [`Store`], with two backends: [`mysql`] for clusters and [`sqlite`] for `carillon dev`. Both keep the promises that
 //! [`conformance`] states as functions. It does not decide anything, and must not know who owns what, gRPC or HTTP.
 //!
-//! Begin with [`runs::RunStore`], the hot path; then [`catalog`], [`shards`], [`subtasks`], [`logs`] and [`accounts`].
+//! Begin with [`runs::RunStore`], the hot path; then [`catalog`], [`shards`], [`subtasks`], [`logs`], [`observed`] and [`accounts`].
 
 pub mod accounts;
 pub mod catalog;
 pub mod error;
 pub mod logs;
+pub mod observed;
 pub mod runs;
 pub mod shards;
 pub mod subtasks;
@@ -26,6 +27,7 @@ pub use accounts::AccountStore;
 pub use catalog::CatalogStore;
 pub use error::StoreError;
 pub use logs::LogStore;
+pub use observed::ObservedStore;
 pub use runs::RunStore;
 pub use shards::ShardStore;
 pub use subtasks::SubtaskStore;
@@ -37,7 +39,16 @@ use async_trait::async_trait;
 /// Everything that a server or a console keeps. Cheap to clone behind [`SharedStore`].
 #[async_trait]
 pub trait Store:
-    CatalogStore + ShardStore + RunStore + SubtaskStore + LogStore + AccountStore + Send + Sync + 'static
+    CatalogStore
+    + ShardStore
+    + RunStore
+    + SubtaskStore
+    + LogStore
+    + AccountStore
+    + ObservedStore
+    + Send
+    + Sync
+    + 'static
 {
     /// Applies the migrations of `sql/` that are missing, in order, one process at a time.
     async fn migrate(&self) -> Result<MigrationReport, StoreError>;

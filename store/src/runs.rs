@@ -4,7 +4,7 @@ use async_trait::async_trait;
 pub use carillon_core::change::{Advance, Fence, Insertion, Move, Slice, Step, TriggeredRun};
 use carillon_core::ids::{GroupId, JobId, RunKey, ShardId};
 use carillon_core::run::{Attempt, Run, RunState};
-use carillon_core::time::Timestamp;
+use carillon_core::time::{Span, Timestamp};
 
 use crate::StoreError;
 
@@ -32,6 +32,28 @@ pub struct RunFilter {
     pub to: Option<Timestamp>,
     /// Only scheduled fires (ordinal 0): the ledger.
     pub scheduled_only: bool,
+}
+
+/// How a run stands, for lists that show many of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// The run.
+    pub key: RunKey,
+    /// Where it is in its life.
+    pub state: RunState,
+    /// When its current attempt is to start.
+    pub due_at: Timestamp,
+    /// When the handler started.
+    pub started_at: Option<Timestamp>,
+    /// When it became final.
+    pub finished_at: Option<Timestamp>,
+}
+
+impl Outcome {
+    /// How late the handler started.
+    pub fn lateness(&self) -> Option<Span> {
+        self.started_at.map(|started| started.since(self.due_at))
+    }
 }
 
 /// Runs and their attempts.
@@ -84,6 +106,15 @@ pub trait RunStore {
     /// How many runs match, counted no further than `cap`.
     async fn count_runs(&self, filter: &RunFilter, cap: usize) -> Result<usize, StoreError>;
 
+    /// The newest runs of each of `jobs` that fired in `[from, to)`, at most `limit` of each job; by job, newest first.
+    async fn outcomes(
+        &self,
+        jobs: &[JobId],
+        from: Option<Timestamp>,
+        to: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Outcome>, StoreError>;
+
     /// When the newest run of `job` became final: where a fixed delay goes on after a failover.
     async fn last_final(&self, job: JobId) -> Result<Option<Timestamp>, StoreError>;
 
@@ -92,4 +123,12 @@ pub trait RunStore {
 
     /// Deletes final runs, their attempts, logs and subtasks that fired before `before`, a bounded number at a call; returns how many.
     async fn drop_runs_before(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
+
+    /// As [`Self::drop_runs_before`], of one group.
+    async fn drop_runs_of(
+        &self,
+        group: GroupId,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<usize, StoreError>;
 }

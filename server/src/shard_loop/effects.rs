@@ -49,6 +49,7 @@ impl ShardLoop {
         if !self.tally.is_empty() {
             let tally = std::mem::take(&mut self.tally);
             self.shell.events.tally(self.id.group(), &tally);
+            self.shell.figures.tally(self.shell.clock.now(), self.id.group(), &tally);
         }
     }
 
@@ -119,7 +120,7 @@ impl ShardLoop {
             Effect::Started { key, due_at, started_at } => {
                 let lateness = started_at.millis_since(due_at);
                 tracing::debug!(run = %key, job = %key.job, shard = %self.id, trace_id = %self.trace(key), lateness_ms = lateness, "the run has started");
-                self.tally.started.push(lateness);
+                self.tally.started.push((key, lateness));
                 self.shell.metrics.lateness.observe(lateness.max(0) as f64 / 1_000.0);
                 self.shell.metrics.fires("started", 1);
             }
@@ -138,8 +139,14 @@ impl ShardLoop {
         match state {
             RunState::Succeeded => self.tally.succeeded += 1,
             RunState::Failed | RunState::Dead | RunState::TimedOut => self.tally.failed += 1,
-            RunState::Skipped => self.shell.metrics.fires("skipped", 1),
-            RunState::Missed => self.shell.metrics.fires("missed", 1),
+            RunState::Skipped => {
+                self.tally.skipped += 1;
+                self.shell.metrics.fires("skipped", 1);
+            }
+            RunState::Missed => {
+                self.tally.missed += 1;
+                self.shell.metrics.fires("missed", 1);
+            }
             RunState::Cancelled => self.shell.metrics.fires("cancelled", 1),
             RunState::Planned | RunState::Running => {}
         }

@@ -13,12 +13,13 @@ use carillon_core::time::Timestamp;
 use carillon_store::accounts::{AuditEntry, AuditFilter, Grant, Session, Token, User};
 use carillon_store::catalog::{EditOutcome, Group, JobEdit, JobFilter};
 use carillon_store::logs::LogChunk;
-use carillon_store::runs::{Advance, Insertion, Move, RunFilter, Slice, SliceOutcome, TriggeredRun};
-use carillon_store::shards::ShardRow;
+use carillon_store::observed::{Rollup, RollupSpan};
+use carillon_store::runs::{Advance, Insertion, Move, Outcome, RunFilter, Slice, SliceOutcome, TriggeredRun};
+use carillon_store::shards::{ClaimNote, HandOver, ShardRow};
 use carillon_store::subtasks::{MapCheckpoint, SubtaskBatch, SubtaskFailure};
 use carillon_store::{
-    AccountStore, CatalogStore, LogStore, MigrationReport, RunStore, ShardStore, SharedStore, Store,
-    StoreError, SubtaskStore,
+    AccountStore, CatalogStore, LogStore, MigrationReport, ObservedStore, RunStore, ShardStore, SharedStore,
+    Store, StoreError, SubtaskStore,
 };
 
 /// How one call goes wrong.
@@ -91,6 +92,12 @@ impl Faulty {
         }
     }
 
+    /// Everything goes well again.
+    #[allow(dead_code, reason = "the console's tests use it")]
+    pub(crate) fn clear(&self) {
+        self.lost.lock().unwrap().clear();
+    }
+
     fn next(&self, method: &str) -> Option<Lost> {
         if self.down.load(Ordering::SeqCst) {
             return Some(Lost::Request);
@@ -134,6 +141,7 @@ behind_faults! {
         fn next_job_id() -> JobId;
         fn edit_job(edit: &JobEdit) -> EditOutcome;
         fn job(job: JobId) -> Option<Job>;
+        fn job_names(jobs: &[JobId]) -> Vec<(JobId, String)>;
         fn job_by_name(group: GroupId, name: &str) -> Option<Job>;
         fn jobs(filter: &JobFilter, after: Option<JobId>, limit: usize) -> Vec<Job>;
         fn count_jobs(filter: &JobFilter, cap: usize) -> usize;
@@ -147,7 +155,9 @@ behind_faults! {
         fn shards_of(cluster: u32, server_group: u32) -> Vec<ShardRow>;
         fn shard(shard: ShardId) -> Option<ShardRow>;
         fn shards_of_group(group: GroupId) -> Vec<ShardRow>;
-        fn claim(shard: ShardId, seen: Epoch, owner: &ServerId) -> Option<Epoch>;
+        fn claim(shard: ShardId, seen: Epoch, owner: &ServerId, note: &ClaimNote) -> Option<Epoch>;
+        fn hand_overs(groups: Option<&[GroupId]>, from: Timestamp, to: Timestamp, limit: usize) -> Vec<HandOver>;
+        fn drop_hand_overs_before(before: Timestamp, limit: usize) -> usize;
         fn place(placements: &[(ShardId, Vec<ServerId>)]) -> ();
     }
 }
@@ -165,9 +175,11 @@ behind_faults! {
         fn attempts(key: RunKey) -> Vec<Attempt>;
         fn list_runs(filter: &RunFilter, before: Option<RunKey>, limit: usize) -> Vec<Run>;
         fn count_runs(filter: &RunFilter, cap: usize) -> usize;
+        fn outcomes(jobs: &[JobId], from: Option<Timestamp>, to: Timestamp, limit: usize) -> Vec<Outcome>;
         fn last_final(job: JobId) -> Option<Timestamp>;
         fn discard_dead_letter(key: RunKey, by: &str, at: Timestamp) -> bool;
         fn drop_runs_before(before: Timestamp, limit: usize) -> usize;
+        fn drop_runs_of(group: GroupId, before: Timestamp, limit: usize) -> usize;
     }
 }
 
@@ -210,7 +222,7 @@ behind_faults! {
         fn grants_of_group(group: GroupId) -> Vec<Grant>;
         fn create_session(session: &Session) -> ();
         fn session(hash: &[u8; 32]) -> Option<Session>;
-        fn delete_session(hash: &[u8; 32]) -> ();
+        fn delete_session(hash: &[u8; 32]) -> bool;
         fn expire_accounts(now: Timestamp) -> usize;
         fn create_token(token: &Token) -> u64;
         fn token(hash: &[u8; 32]) -> Option<Token>;
@@ -222,6 +234,19 @@ behind_faults! {
         fn sign_in_failures(key: &str, window: Timestamp) -> u32;
         fn append_audit(entries: &[AuditEntry]) -> ();
         fn audit(filter: &AuditFilter, before: Option<u64>, limit: usize) -> Vec<AuditEntry>;
+    }
+}
+
+behind_faults! {
+    ObservedStore {
+        fn write_rollups(rollups: &[Rollup]) -> ();
+        fn rollups(span: RollupSpan, groups: Option<&[GroupId]>, from: Timestamp, to: Timestamp) -> Vec<Rollup>;
+        fn sum_hour(hour: Timestamp) -> ();
+        fn first_hour_to_sum(before: Timestamp) -> Option<Timestamp>;
+        fn drop_rollups_before(span: RollupSpan, before: Timestamp, limit: usize) -> usize;
+        fn retentions() -> Vec<(GroupId, u32)>;
+        fn retention(group: GroupId) -> Option<u32>;
+        fn set_retention(group: GroupId, days: Option<u32>) -> ();
     }
 }
 

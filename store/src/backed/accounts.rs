@@ -75,7 +75,7 @@ impl<B: Backend> AccountStore for B {
         self.read("read the session", move |db| Box::pin(accounts::session(db, hash))).await
     }
 
-    async fn delete_session(&self, hash: &[u8; 32]) -> Result<(), StoreError> {
+    async fn delete_session(&self, hash: &[u8; 32]) -> Result<bool, StoreError> {
         let hash = *hash;
         self.write("end the session", move |db| Box::pin(accounts::delete_session(db, hash))).await
     }

@@ -58,6 +58,11 @@ impl<B: Backend> CatalogStore for B {
         self.read("read the job", move |db| Box::pin(jobs::job(db, job))).await
     }
 
+    async fn job_names(&self, jobs: &[JobId]) -> Result<Vec<(JobId, String)>, StoreError> {
+        let ids: Arc<[JobId]> = jobs.into();
+        self.read("read the jobs' names", move |db| Box::pin(jobs::job_names(db, ids.clone()))).await
+    }
+
     async fn job_by_name(&self, group: GroupId, name: &str) -> Result<Option<Job>, StoreError> {
         let name: Arc<str> = name.into();
         self.read("read the job", move |db| Box::pin(jobs::job_by_name(db, group, name.clone()))).await

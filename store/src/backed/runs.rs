@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use carillon_core::ids::{JobId, RunKey, ShardId};
+use carillon_core::ids::{GroupId, JobId, RunKey, ShardId};
 use carillon_core::run::{Attempt, Run};
 use carillon_core::time::Timestamp;
 
 use crate::StoreError;
 use crate::database::Backend;
-use crate::runs::{Advance, Insertion, Move, RunFilter, RunStore, Slice, SliceOutcome, TriggeredRun};
+use crate::runs::{
+    Advance, Insertion, Move, Outcome, RunFilter, RunStore, Slice, SliceOutcome, TriggeredRun,
+};
 use crate::sql::{advance, history, plan};
 
 #[async_trait]
@@ -73,6 +75,20 @@ impl<B: Backend> RunStore for B {
         self.read("count the runs", move |db| Box::pin(history::count_runs(db, filter.clone(), cap))).await
     }
 
+    async fn outcomes(
+        &self,
+        jobs: &[JobId],
+        from: Option<Timestamp>,
+        to: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Outcome>, StoreError> {
+        let jobs: Arc<[JobId]> = jobs.into();
+        self.read("read the jobs' outcomes", move |db| {
+            Box::pin(history::outcomes(db, jobs.clone(), from, to, limit))
+        })
+        .await
+    }
+
     async fn last_final(&self, job: JobId) -> Result<Option<Timestamp>, StoreError> {
         self.read("read the job's last end", move |db| Box::pin(history::last_final(db, job))).await
     }
@@ -87,5 +103,17 @@ impl<B: Backend> RunStore for B {
 
     async fn drop_runs_before(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
         self.write("drop old runs", move |db| Box::pin(history::drop_runs_before(db, before, limit))).await
+    }
+
+    async fn drop_runs_of(
+        &self,
+        group: GroupId,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        self.write("drop old runs of a task group", move |db| {
+            Box::pin(history::drop_runs_of(db, group, before, limit))
+        })
+        .await
     }
 }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use carillon_core::ids::{Epoch, GroupId, ServerId, ShardId};
+use carillon_core::time::Timestamp;
 
 use crate::StoreError;
 use crate::database::Backend;
-use crate::shards::{ShardRow, ShardStore};
-use crate::sql::shards;
+use crate::shards::{ClaimNote, HandOver, ShardRow, ShardStore};
+use crate::sql::{hand_overs, shards};
 
 #[async_trait]
 impl<B: Backend> ShardStore for B {
@@ -30,9 +31,31 @@ impl<B: Backend> ShardStore for B {
         shard: ShardId,
         seen: Epoch,
         owner: &ServerId,
+        note: &ClaimNote,
     ) -> Result<Option<Epoch>, StoreError> {
-        let owner = owner.clone();
-        self.write("claim the shard", move |db| Box::pin(shards::claim(db, shard, seen, owner.clone()))).await
+        let claim = Arc::new((owner.clone(), note.clone()));
+        self.write("claim the shard", move |db| Box::pin(shards::claim(db, shard, seen, claim.clone()))).await
+    }
+
+    async fn hand_overs(
+        &self,
+        groups: Option<&[GroupId]>,
+        from: Timestamp,
+        to: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<HandOver>, StoreError> {
+        let groups: Option<Arc<[GroupId]>> = groups.map(Into::into);
+        self.read("read the changes of owner", move |db| {
+            Box::pin(hand_overs::hand_overs(db, groups.clone(), from, to, limit))
+        })
+        .await
+    }
+
+    async fn drop_hand_overs_before(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        self.write("drop old records of changes of owner", move |db| {
+            Box::pin(hand_overs::drop_hand_overs_before(db, before, limit))
+        })
+        .await
     }
 
     async fn place(&self, placements: &[(ShardId, Vec<ServerId>)]) -> Result<(), StoreError> {

@@ -178,8 +178,8 @@ pub async fn sessions_and_tokens_expire(store: SharedStore) {
 
     let long = session(number, 1, at(1_000_000));
     store.create_session(&long).await.unwrap();
-    store.delete_session(&long.hash).await.unwrap();
-    store.delete_session(&long.hash).await.unwrap();
+    assert!(store.delete_session(&long.hash).await.unwrap());
+    assert!(!store.delete_session(&long.hash).await.unwrap(), "once");
     assert_eq!(store.session(&long.hash).await.unwrap(), None);
 }
 

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::catalog::{EditOutcome, Group, JobChange, JobEdit};
 use crate::runs::{Advance, Insertion, Slice, SliceOutcome, Step};
-use crate::shards::ShardRow;
+use crate::shards::{ClaimCause, ClaimNote, ShardRow};
 use crate::{SharedStore, StoreError};
 
 /// The cluster that all promises share.
@@ -33,7 +33,10 @@ impl Fixture {
     pub(super) async fn beginning_at(store: SharedStore, start: Timestamp) -> Self {
         let group = new_group(&store, 1, start).await;
         let shard = ShardId::new(group, 0);
-        let epoch = store.claim(shard, Epoch::new(0), &server("server-1")).await.unwrap();
+        let epoch = store
+            .claim(shard, Epoch::new(0), &server("server-1"), &note(start, ClaimCause::First))
+            .await
+            .unwrap();
         assert_eq!(epoch, Some(Epoch::new(1)), "the first claim makes epoch 1");
         Self { store, group, shard, start }
     }
@@ -231,4 +234,9 @@ where
         }
     }
     panic!("the database was busy a hundred times in a row");
+}
+
+/// What a claim is recorded with.
+pub(super) fn note(at: Timestamp, cause: ClaimCause) -> ClaimNote {
+    ClaimNote { at, room: "room-a".to_owned(), cause }
 }

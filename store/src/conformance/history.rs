@@ -10,7 +10,7 @@ use carillon_core::time::{Span, Timestamp};
 use super::fixture::{Fixture, ended, retry, started};
 use crate::SharedStore;
 use crate::logs::LogChunk;
-use crate::runs::{Insertion, RunFilter};
+use crate::runs::{Insertion, Outcome, RunFilter};
 use crate::subtasks::{MapCheckpoint, SubtaskBatch, SubtaskPayload};
 
 /// Planned and running, of this shard, in the order they fired.
@@ -151,6 +151,74 @@ pub async fn the_last_end_is_that_of_the_newest_final_run(store: SharedStore) {
     assert_eq!(store.last_final(job.id).await.unwrap(), Some(fixture.at(50)));
     assert!(fixture.advance(runs[1].key, 1, ended(RunState::Failed, fixture.at(9))).await);
     assert_eq!(store.last_final(job.id).await.unwrap(), Some(fixture.at(9)), "the newest by fire time");
+}
+
+/// The newest runs of each job, no more than asked for, between the instants.
+pub async fn outcomes_are_the_newest_of_each_job(store: SharedStore) {
+    let fixture = Fixture::new(store.clone()).await;
+    let (one, two, idle) = (fixture.job("one").await, fixture.job("two").await, fixture.job("idle").await);
+    let runs = fixture.plan(one.id, 1..=4).await;
+    let other = fixture.plan(two.id, 5..=5).await;
+    assert!(fixture.advance(runs[2].key, 1, ended(RunState::Succeeded, fixture.at(9))).await);
+    let jobs = [one.id, two.id, idle.id];
+    let read = |outcomes: Vec<Outcome>| -> Vec<_> {
+        outcomes.into_iter().map(|outcome| (outcome.key, outcome.state, outcome.finished_at)).collect()
+    };
+    let found = read(store.outcomes(&jobs, None, fixture.at(60), 2).await.unwrap());
+    let planned = |run: &Run| (run.key, RunState::Planned, None);
+    let succeeded = (runs[2].key, RunState::Succeeded, Some(fixture.at(9)));
+    assert_eq!(found, [planned(&runs[3]), succeeded, planned(&other[0])]);
+    let found = read(store.outcomes(&jobs, Some(fixture.at(2)), fixture.at(4), 10).await.unwrap());
+    assert_eq!(found, [succeeded, planned(&runs[1])]);
+    assert_eq!(store.outcomes(&[], None, fixture.at(60), 2).await.unwrap(), []);
+    let mut names = store.job_names(&[two.id, one.id]).await.unwrap();
+    names.sort();
+    assert_eq!(names, [(one.id, "one".to_owned()), (two.id, "two".to_owned())]);
+}
+
+/// A job's rare states are found beside another job's, page by page.
+pub async fn the_failed_runs_of_a_job_are_found_among_many(store: SharedStore) {
+    let fixture = Fixture::new(store.clone()).await;
+    let (one, two) = (fixture.job("one").await, fixture.job("two").await);
+    let mut failed = Vec::new();
+    for (job, ends) in [(one.id, true), (two.id, false)] {
+        for second in 1..=6 {
+            let run = fixture.insert(fixture.run(job, second)).await;
+            let state = if run.key.fire_time == fixture.at(4) { RunState::Succeeded } else { RunState::Dead };
+            assert!(fixture.advance(run.key, 1, ended(state, fixture.at(20))).await);
+            failed.extend((ends && state == RunState::Dead).then_some(run.key));
+        }
+    }
+    failed.reverse();
+    let filter = RunFilter {
+        job: Some(one.id),
+        states: vec![RunState::Dead, RunState::Failed],
+        ..RunFilter::default()
+    };
+    assert_eq!(store.count_runs(&filter, 100).await.unwrap(), 5);
+    let first = store.list_runs(&filter, None, 3).await.unwrap();
+    let rest = store.list_runs(&filter, Some(first[2].key), 3).await.unwrap();
+    let found: Vec<RunKey> = first.iter().chain(&rest).map(|run| run.key).collect();
+    assert_eq!(found, failed);
+}
+
+/// A group's old final runs go, those of other groups and open ones stay.
+pub async fn old_runs_of_a_group_go(store: SharedStore) {
+    let (fixture, other) = (Fixture::new(store.clone()).await, Fixture::new(store.clone()).await);
+    let (job, others) = (fixture.job("job").await, other.job("job").await);
+    let runs = fixture.plan(job.id, 1..=4).await;
+    let theirs = other.plan(others.id, 1..=1).await;
+    for run in [&runs[0], &runs[1], &runs[3]] {
+        assert!(fixture.advance(run.key, 1, ended(RunState::Failed, fixture.at(9))).await);
+    }
+    assert!(other.advance(theirs[0].key, 1, ended(RunState::Succeeded, fixture.at(9))).await);
+    let before = fixture.at(4);
+    assert_eq!(store.drop_runs_of(fixture.group, before, 1).await.unwrap(), 1);
+    assert_eq!(store.drop_runs_of(fixture.group, before, 9).await.unwrap(), 1);
+    assert_eq!(store.drop_runs_of(fixture.group, before, 9).await.unwrap(), 0);
+    let left = store.outcomes(&[job.id, others.id], None, fixture.at(60), 10).await.unwrap();
+    let left: Vec<RunKey> = left.iter().map(|outcome| outcome.key).collect();
+    assert_eq!(left, [runs[3].key, runs[2].key, theirs[0].key]);
 }
 
 /// Final runs before the instant go with attempts, logs and subtasks, a few at a call; open ones and later ones stay.

@@ -5,8 +5,11 @@ use carillon_core::run::{MAX_RESULT_BYTES, Reason, ReasonCode, Run, RunState};
 use carillon_core::time::Span;
 use serde_json::json;
 
-use super::fixture::{Fixture, ended, ended_because, patiently, record, retry, server, started, worker};
+use super::fixture::{
+    Fixture, ended, ended_because, note, patiently, record, retry, server, started, worker,
+};
 use crate::runs::{Advance, Insertion, Move, Step};
+use crate::shards::ClaimCause;
 use crate::{SharedStore, StoreError};
 
 /// Every pair of states, with and without a lost worker, against the table in the core.
@@ -321,7 +324,8 @@ pub async fn a_replaced_owner_decides_nothing(store: SharedStore) {
     let job = fixture.job("job").await;
     let (run, other) = (fixture.run(job.id, 1), fixture.run(job.id, 2));
     let (run, other) = (fixture.insert(run).await, fixture.insert(other).await);
-    let epoch = store.claim(fixture.shard, run.epoch, &server("server-2")).await.unwrap().unwrap();
+    let gone = note(fixture.at(1), ClaimCause::OwnerGone);
+    let epoch = store.claim(fixture.shard, run.epoch, &server("server-2"), &gone).await.unwrap().unwrap();
 
     let decided = |run: &Run, fence| Advance {
         key: run.key,

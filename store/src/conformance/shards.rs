@@ -3,23 +3,56 @@
 use carillon_core::ids::{Epoch, GroupId, ShardId};
 use carillon_core::time::Timestamp;
 
-use super::fixture::{CLUSTER, Fixture, new_group, patiently, server};
+use super::fixture::{CLUSTER, Fixture, new_group, note, patiently, server};
+use crate::shards::{ClaimCause, HandOver};
 use crate::{SharedStore, StoreError};
 
 /// The epoch is the fencing token: who claims must have read the last one.
 pub async fn a_claim_needs_the_epoch_that_was_read(store: SharedStore) {
     let fixture = Fixture::new(store.clone()).await;
     let owner = server("server-2");
-    assert_eq!(store.claim(fixture.shard, Epoch::new(0), &owner).await.unwrap(), None);
-    assert_eq!(store.claim(fixture.shard, Epoch::new(2), &owner).await.unwrap(), None);
-    assert_eq!(store.claim(fixture.shard, Epoch::new(1), &owner).await.unwrap(), Some(Epoch::new(2)));
+    let gone = note(fixture.at(1), ClaimCause::OwnerGone);
+    assert_eq!(store.claim(fixture.shard, Epoch::new(0), &owner, &gone).await.unwrap(), None);
+    assert_eq!(store.claim(fixture.shard, Epoch::new(2), &owner, &gone).await.unwrap(), None);
+    assert_eq!(store.claim(fixture.shard, Epoch::new(1), &owner, &gone).await.unwrap(), Some(Epoch::new(2)));
     // The same server again is a new epoch, since it may have forgotten what it knew.
-    assert_eq!(store.claim(fixture.shard, Epoch::new(2), &owner).await.unwrap(), Some(Epoch::new(3)));
+    assert_eq!(store.claim(fixture.shard, Epoch::new(2), &owner, &gone).await.unwrap(), Some(Epoch::new(3)));
     let row = fixture.row().await;
     assert_eq!((row.epoch, row.owner, row.planned_until), (Epoch::new(3), Some(owner), fixture.start));
     let nowhere = ShardId::new(GroupId::new(CLUSTER, 1, 2, 1).unwrap(), 0);
-    assert_eq!(store.claim(nowhere, Epoch::new(0), &server("server-1")).await.unwrap(), None);
+    assert_eq!(store.claim(nowhere, Epoch::new(0), &server("server-1"), &gone).await.unwrap(), None);
     assert_eq!(store.shard(nowhere).await.unwrap(), None);
+}
+
+/// Each claim leaves a record with its time, room, cause and predecessor; a refused one leaves none.
+pub async fn each_claim_is_recorded(store: SharedStore) {
+    let fixture = Fixture::new(store.clone()).await;
+    let lags = note(fixture.at(5), ClaimCause::OwnerLags);
+    let two = server("server-2");
+    assert_eq!(store.claim(fixture.shard, Epoch::new(1), &two, &lags).await.unwrap(), Some(Epoch::new(2)));
+    assert_eq!(store.claim(fixture.shard, Epoch::new(1), &server("server-3"), &lags).await.unwrap(), None);
+    let of_group = [fixture.group];
+    let read = |from, to, limit| store.hand_overs(Some(&of_group), from, to, limit);
+    let (first, second) = (
+        HandOver {
+            shard: fixture.shard,
+            epoch: Epoch::new(1),
+            owner: server("server-1"),
+            previous: None,
+            note: note(fixture.start, ClaimCause::First),
+        },
+        HandOver {
+            shard: fixture.shard,
+            epoch: Epoch::new(2),
+            owner: two,
+            previous: Some(server("server-1")),
+            note: lags.clone(),
+        },
+    );
+    assert_eq!(read(fixture.start, fixture.at(6), 10).await.unwrap(), [second.clone(), first.clone()]);
+    assert_eq!(read(fixture.start, fixture.at(6), 1).await.unwrap(), [second]);
+    assert_eq!(read(fixture.start, fixture.at(5), 10).await.unwrap(), [first]);
+    assert_eq!(store.hand_overs(Some(&[]), fixture.start, fixture.at(6), 10).await.unwrap(), []);
 }
 
 /// Eight servers read the same epoch and claim.
@@ -30,8 +63,9 @@ pub async fn of_many_claimers_one_wins(store: SharedStore) {
             .map(|number| {
                 let (store, shard) = (store.clone(), fixture.shard);
                 let owner = server(&format!("server-{number}"));
+                let gone = note(fixture.at(round), ClaimCause::OwnerGone);
                 tokio::spawn(async move {
-                    let epoch = patiently(|| store.claim(shard, Epoch::new(round), &owner)).await;
+                    let epoch = patiently(|| store.claim(shard, Epoch::new(round), &owner, &gone)).await;
                     epoch.map(|epoch| (epoch, owner))
                 })
             })

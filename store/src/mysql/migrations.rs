@@ -9,8 +9,10 @@ use crate::sql::migrations::{self, Migration};
 use crate::value::{Value, values};
 use crate::{MigrationReport, StoreError};
 
-const MIGRATIONS: &[Migration] =
-    &[Migration { name: "0001_initial", sql: include_str!("../../../sql/mysql/0001_initial.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { name: "0001_initial", sql: include_str!("../../../sql/mysql/0001_initial.sql") },
+    Migration { name: "0002_observed", sql: include_str!("../../../sql/mysql/0002_observed.sql") },
+];
 
 /// How long to wait for another process that migrates: longer than any migration of an empty or small database takes.
 const LOCK_SECONDS: u32 = 60;

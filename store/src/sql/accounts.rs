@@ -213,9 +213,9 @@ pub(crate) async fn session<D: Database>(db: &mut D, hash: [u8; 32]) -> Result<O
 }
 
 /// By primary key.
-pub(crate) async fn delete_session<D: Database>(db: &mut D, hash: [u8; 32]) -> Result<(), StoreError> {
-    db.execute("DELETE FROM session WHERE hash = ?", values![&hash]).await?;
-    Ok(())
+pub(crate) async fn delete_session<D: Database>(db: &mut D, hash: [u8; 32]) -> Result<bool, StoreError> {
+    let deleted = db.execute("DELETE FROM session WHERE hash = ?", values![&hash]).await?;
+    Ok(deleted > 0)
 }
 
 /// How long sign-in counts are kept: longer than any window they are counted in.

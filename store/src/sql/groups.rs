@@ -184,6 +184,7 @@ pub(crate) async fn delete_group<D: Database>(db: &mut D, group: GroupId) -> Res
     .await?;
     db.execute("DELETE FROM group_grant WHERE group_id = ?", values![group]).await?;
     db.execute("DELETE FROM token WHERE group_id = ?", values![group]).await?;
+    db.execute("DELETE FROM group_retention WHERE group_id = ?", values![group]).await?;
     Ok(())
 }
 

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use carillon_core::ids::{JobId, RunKey, ShardId};
+use carillon_core::ids::{GroupId, JobId, RunKey, ShardId};
 use carillon_core::run::{Attempt, Run, RunState};
 use carillon_core::time::{Span, Timestamp};
 
 use crate::StoreError;
 use crate::database::{Database, number_of};
-use crate::runs::RunFilter;
+use crate::runs::{Outcome, RunFilter};
 use crate::sql::run_rows::{ATTEMPT, RUN, read_attempt, read_key, read_runs};
 use crate::value::{Value, values};
 
@@ -60,13 +60,23 @@ enum Path {
     Job(JobId),
     /// Along `run_in_state`, one range for each pair.
     States(Vec<(RunState, i64)>),
+    /// Along `run_in_state`, all pairs in one range after the other, sorted afterwards: for states that few runs have, in many shards.
+    Rare,
     /// Along the primary key.
     Time,
 }
 
-/// The most (state, shard) ranges that are worth a query each; more of them mean a group or a set of states so large that reading
-/// backwards along the primary key finds matches soon.
-const MAX_RANGES: usize = 72;
+/// The most (state, shard) ranges that are worth a look each, at some ten microseconds a look; more of them mean groups or states so
+/// many that reading backwards along the primary key finds matches soon.
+const MAX_RANGES: usize = 720;
+
+/// Ranges of one statement: a statement of some 15 kB.
+const RANGES_A_QUERY: usize = 50;
+
+/// Whether few runs have a state, whatever the jobs: nearly all end well.
+fn is_rare(state: RunState) -> bool {
+    state != RunState::Succeeded
+}
 
 /// How a filter is answered: the path, and what is checked on its way.
 struct Search {
@@ -94,19 +104,34 @@ async fn search<D: Database>(db: &mut D, filter: &RunFilter) -> Result<Option<Se
         .then(|| format!("state IN ({})", list(filter.states.iter().map(|state| i64::from(state.code())))));
     let in_shards = shards.as_ref().map(|shards| format!("shard IN ({})", list(shards.iter().copied())));
 
-    let path = if let Some(job) = filter.job {
-        Path::Job(job)
-    } else {
-        match ranges(db, filter, shards).await? {
+    let all_rare = !filter.states.is_empty() && filter.states.iter().copied().all(is_rare);
+    let path = match filter.job {
+        // The job's own index does not know the states: to find the few failed ones among a million runs it would read them all.
+        Some(job) if all_rare => match shard_of_job(db, job).await? {
+            Some(shard) => {
+                conditions.push(format!("job = {job}"));
+                Path::States(filter.states.iter().map(|state| (*state, shard)).collect())
+            }
+            None => Path::Job(job),
+        },
+        Some(job) => Path::Job(job),
+        None => match ranges(db, filter, shards).await? {
             Some(ranges) => Path::States(ranges),
+            None if all_rare => Path::Rare,
             None => Path::Time,
-        }
+        },
     };
     if !matches!(path, Path::States(_)) {
         conditions.extend(in_states);
         conditions.extend(in_shards);
     }
     Ok(Some(Search { path, conditions: conditions.join(" AND ") }))
+}
+
+/// The number of a job's shard, which never changes. By primary key of `job`; none for a deleted one.
+async fn shard_of_job<D: Database>(db: &mut D, job: JobId) -> Result<Option<i64>, StoreError> {
+    let found = db.query_one("SELECT shard FROM job WHERE job = ?", values![job]).await?;
+    found.map(|mut row| row.take()).transpose()
 }
 
 /// The (state, shard) ranges of a filter, when there are few.
@@ -178,6 +203,7 @@ fn ranges_of<D: Database>(search: &Search) -> Vec<String> {
                 })
                 .collect()
         }
+        Path::Rare => vec![format!("FROM {} WHERE {conditions}", D::indexed("run", "run_in_state"))],
         Path::Time => vec![format!("FROM run WHERE {conditions}")],
     }
 }
@@ -198,24 +224,42 @@ pub(crate) async fn list_runs<D: Database>(
         )
     });
     let limit = limit.min(MAX_PAGE);
-    let select = RUN.replace("FROM run", "");
-    let mut runs = Vec::new();
-    for range in ranges_of::<D>(&search) {
-        let sql = format!(
-            "{select} {range} {earlier} ORDER BY fire_time DESC, job DESC, ordinal DESC LIMIT {limit}"
-        );
-        let rows = db.query(&sql, Vec::new()).await?;
-        runs.extend(read_runs(db, rows).await?);
+    const NEWEST_FIRST: &str = "ORDER BY fire_time DESC, job DESC, ordinal DESC";
+    let ranges = ranges_of::<D>(&search);
+    if let ([range], Path::Job(_) | Path::Time) = (ranges.as_slice(), &search.path) {
+        let select = RUN.replace("FROM run", "");
+        let rows =
+            db.query(&format!("{select} {range} {earlier} {NEWEST_FIRST} LIMIT {limit}"), Vec::new()).await?;
+        return read_runs(db, rows).await;
     }
+    // First the keys, which stand in the index; then the rows of those that the page shows.
+    let mut keys = Vec::new();
+    for some in ranges.chunks(RANGES_A_QUERY) {
+        let parts: Vec<String> = some
+            .iter()
+            .enumerate()
+            .map(|(part, range)| {
+                format!(
+                    "SELECT * FROM (SELECT fire_time, job, ordinal {range} {earlier} {NEWEST_FIRST} LIMIT {limit}) AS part_{part}"
+                )
+            })
+            .collect();
+        for mut row in db.query(&parts.join(" UNION ALL "), Vec::new()).await? {
+            keys.push(read_key(&mut row)?);
+        }
+    }
+    keys.sort_by_key(|key| std::cmp::Reverse(*key));
+    keys.truncate(limit);
+    let rows = db.query_runs(RUN, &keys, false).await?;
+    let mut runs = read_runs(db, rows).await?;
     runs.sort_by_key(|run| std::cmp::Reverse(run.key));
-    runs.truncate(limit);
     Ok(runs)
 }
 
 /// The largest page, as the trait promises.
 const MAX_PAGE: usize = 1_000;
 
-/// Reads at most `cap` index entries of each range.
+/// Reads at most `cap` index entries.
 pub(crate) async fn count_runs<D: Database>(
     db: &mut D,
     filter: Arc<RunFilter>,
@@ -223,17 +267,67 @@ pub(crate) async fn count_runs<D: Database>(
 ) -> Result<usize, StoreError> {
     let Some(search) = search(db, &filter).await? else { return Ok(0) };
     let mut count = 0;
-    for range in ranges_of::<D>(&search) {
+    for some in ranges_of::<D>(&search).chunks(RANGES_A_QUERY) {
         let room = cap.saturating_sub(count);
         if room == 0 {
             break;
         }
-        let sql = format!("SELECT COUNT(*) FROM (SELECT 1 AS one {range} LIMIT {room}) AS matching");
+        let parts: Vec<String> = some
+            .iter()
+            .enumerate()
+            .map(|(part, range)| {
+                format!("SELECT * FROM (SELECT 1 AS one {range} LIMIT {room}) AS part_{part}")
+            })
+            .collect();
+        let sql = format!("SELECT COUNT(*) FROM ({}) AS matching", parts.join(" UNION ALL "));
         if let Some(mut row) = db.query_one(&sql, Vec::new()).await? {
             count += row.take::<usize>()?;
         }
     }
     Ok(count.min(cap))
+}
+
+/// Jobs of one statement of [`outcomes`].
+const JOBS_A_QUERY: usize = 50;
+
+/// Along `run_of_job`, one range for each job.
+pub(crate) async fn outcomes<D: Database>(
+    db: &mut D,
+    jobs: Arc<[JobId]>,
+    from: Option<Timestamp>,
+    to: Timestamp,
+    limit: usize,
+) -> Result<Vec<Outcome>, StoreError> {
+    let table = D::indexed("run", "run_of_job");
+    let from = from.map_or(String::new(), |from| format!("AND fire_time >= {}", from.as_millis()));
+    let mut outcomes = Vec::new();
+    for some in jobs.chunks(JOBS_A_QUERY) {
+        let parts: Vec<String> = some
+            .iter()
+            .map(|job| {
+                format!(
+                    "SELECT * FROM (
+                         SELECT fire_time, job, ordinal, state, due_at, started_at, finished_at FROM {table}
+                         WHERE job = {job} {from} AND fire_time < {}
+                         ORDER BY fire_time DESC, ordinal DESC LIMIT {limit}
+                     ) AS of_{job}",
+                    to.as_millis()
+                )
+            })
+            .collect();
+        for mut row in db.query(&parts.join(" UNION ALL "), Vec::new()).await? {
+            outcomes.push(Outcome {
+                key: read_key(&mut row)?,
+                state: row.take()?,
+                due_at: row.take()?,
+                started_at: row.take()?,
+                finished_at: row.take()?,
+            });
+        }
+    }
+    // The parts of a UNION come in any order.
+    outcomes.sort_by_key(|outcome| (outcome.key.job, std::cmp::Reverse(outcome.key)));
+    Ok(outcomes)
 }
 
 /// Along `run_of_job`, backwards past the open runs.
@@ -279,15 +373,51 @@ pub(crate) async fn drop_runs_before<D: Database>(
     for mut row in rows {
         keys.push(read_key(&mut row)?);
     }
-    let dropped = db.delete_runs("run", &keys).await?;
-    for table in PARTS_OF_RUNS {
-        db.delete_runs(table, &keys).await?;
-    }
+    let dropped = delete_with_parts(db, &keys).await?;
     if let Some(last) = keys.last() {
         let a_day = Span::from_millis(24 * 60 * 60 * 1_000);
         let until = last.fire_time.min(before.saturating_sub(a_day));
         let values: Vec<Value> = values![until];
         db.execute("DELETE FROM trigger_request WHERE fire_time < ?", values).await?;
+    }
+    Ok(dropped)
+}
+
+/// Along `run_in_state`, one range for each final state of each shard. Trigger requests stay until every group's runs of their time go.
+pub(crate) async fn drop_runs_of<D: Database>(
+    db: &mut D,
+    group: GroupId,
+    before: Timestamp,
+    limit: usize,
+) -> Result<usize, StoreError> {
+    let filter = RunFilter { groups: Some(vec![group]), ..RunFilter::default() };
+    let shards = shards_of_filter(db, &filter).await?.unwrap_or_default();
+    let table = D::indexed("run", "run_in_state");
+    let mut keys = Vec::new();
+    for shard in shards {
+        for state in RunState::ALL.into_iter().filter(|state| state.is_final()) {
+            let room = limit - keys.len();
+            if room == 0 {
+                break;
+            }
+            let sql = format!(
+                "SELECT fire_time, job, ordinal FROM {table}
+                 WHERE state = ? AND shard = ? AND fire_time < ? ORDER BY fire_time, job, ordinal LIMIT ?"
+            );
+            for mut row in db.query(&sql, values![state, shard, before, room]).await? {
+                keys.push(read_key(&mut row)?);
+            }
+        }
+    }
+    // In one order for everybody, so that deletions wait for each other instead of dead-locking.
+    keys.sort_unstable();
+    delete_with_parts(db, &keys).await
+}
+
+async fn delete_with_parts<D: Database>(db: &mut D, keys: &[RunKey]) -> Result<usize, StoreError> {
+    let dropped = db.delete_runs("run", keys).await?;
+    for table in PARTS_OF_RUNS {
+        db.delete_runs(table, keys).await?;
     }
     Ok(usize::try_from(dropped).unwrap_or(keys.len()))
 }

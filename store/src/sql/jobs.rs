@@ -44,6 +44,31 @@ pub(crate) async fn job<D: Database>(db: &mut D, job: JobId) -> Result<Option<Jo
     found.map(read_job).transpose()
 }
 
+/// Names of one query: more than a page shows.
+const NAMES_A_QUERY: usize = 500;
+
+/// By primary key of `job`, then of `deleted_job`.
+pub(crate) async fn job_names<D: Database>(
+    db: &mut D,
+    jobs: Arc<[JobId]>,
+) -> Result<Vec<(JobId, String)>, StoreError> {
+    let mut names = Vec::with_capacity(jobs.len());
+    let mut left: Vec<JobId> = jobs.to_vec();
+    for table in ["job", "deleted_job"] {
+        for some in left.clone().chunks(NAMES_A_QUERY) {
+            let sql = format!("SELECT job, name FROM {table} WHERE job IN ({})", placeholders(some.len()));
+            for mut row in db.query(&sql, some.iter().copied().map(Value::from).collect()).await? {
+                names.push((row.take()?, row.take()?));
+            }
+        }
+        left.retain(|job| !names.iter().any(|(named, _)| named == job));
+        if left.is_empty() {
+            break;
+        }
+    }
+    Ok(names)
+}
+
 /// By `job_name`.
 pub(crate) async fn job_by_name<D: Database>(
     db: &mut D,

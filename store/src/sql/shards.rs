@@ -6,7 +6,8 @@ use carillon_core::ids::{Epoch, GroupId, ServerId, ShardId};
 
 use crate::StoreError;
 use crate::database::{Database, existing_number_of, number_of};
-use crate::shards::ShardRow;
+use crate::shards::{ClaimNote, ShardRow};
+use crate::sql::hand_overs;
 use crate::value::{Json, Row, json, values};
 
 const SHARD: &str =
@@ -62,16 +63,29 @@ pub(crate) async fn claim<D: Database>(
     db: &mut D,
     shard: ShardId,
     seen: Epoch,
-    owner: ServerId,
+    claim: Arc<(ServerId, ClaimNote)>,
 ) -> Result<Option<Epoch>, StoreError> {
+    let (owner, note) = &*claim;
     let Some(number) = number_of(db, shard).await? else { return Ok(None) };
+    let before = db
+        .query_one(
+            &format!("SELECT owner FROM shard WHERE shard = ? AND epoch = ? {}", D::FOR_UPDATE),
+            values![number, seen],
+        )
+        .await?;
+    let Some(mut before) = before else { return Ok(None) };
+    let previous: Option<ServerId> = before.take()?;
     let claimed = db
         .execute(
             "UPDATE shard SET epoch = epoch + 1, owner = ? WHERE shard = ? AND epoch = ?",
-            values![&owner, number, seen],
+            values![owner, number, seen],
         )
         .await?;
-    Ok((claimed > 0).then(|| seen.next()))
+    if claimed == 0 {
+        return Ok(None);
+    }
+    hand_overs::record(db, number, seen.next(), owner, previous.as_ref(), note).await?;
+    Ok(Some(seen.next()))
 }
 
 /// By primary key.

@@ -9,8 +9,10 @@ use crate::sqlite::now;
 use crate::value::values;
 use crate::{MigrationReport, StoreError};
 
-pub(super) const MIGRATIONS: &[Migration] =
-    &[Migration { name: "0001_initial", sql: include_str!("../../../sql/sqlite/0001_initial.sql") }];
+pub(super) const MIGRATIONS: &[Migration] = &[
+    Migration { name: "0001_initial", sql: include_str!("../../../sql/sqlite/0001_initial.sql") },
+    Migration { name: "0002_observed", sql: include_str!("../../../sql/sqlite/0002_observed.sql") },
+];
 
 /// Applies what is missing, all in one transaction that keeps other processes out.
 pub(super) fn apply(connection: &mut SqliteConnection) -> Result<MigrationReport, StoreError> {
