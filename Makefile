@@ -1,7 +1,7 @@
 # Each target says what it does in one line: `make help`. The work is in shell scripts and in cargo.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test verify bench cluster cluster-watch cluster-kill cluster-drain cluster-pause cluster-resume cluster-revive \
+.PHONY: help run build pages test verify bench cluster cluster-watch cluster-kill cluster-drain cluster-pause cluster-resume cluster-revive \
 	cluster-stop ha end-to-end sim
 
 help: ## Show this list
@@ -10,8 +10,11 @@ help: ## Show this list
 run: build ## Build Carillon and run all of it on this machine: server, console, a worker with sample jobs
 	@./target/release/carillon dev
 
-build: ## Build the release binary, target/release/carillon
-	@cargo build --release --quiet -p carillon
+build: pages ## Build the release binary with its web pages, target/release/carillon
+	@CARILLON_PAGES=$$(test ! -e web/dist/index.html || echo yes) cargo build --release --quiet -p carillon
+
+pages: ## Build the web pages, web/dist
+	@./web/build.sh
 
 test: ## Run every test there is, with a real ZooKeeper and a real MariaDB (installs them where it may)
 	@./tests/run-all.sh

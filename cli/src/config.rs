@@ -58,6 +58,16 @@ concern! {
         listen: Address = "127.0.0.1:7700";
         /// Networks of proxies whose X-Forwarded-For is believed: "10.0.0.0/8,127.0.0.1".
         trusted_proxies: Vec<Network> = "";
+        /// A folder with the web pages, in place of those in the binary.
+        pages: Option<PathBuf> = "";
+        /// The largest lateness of a start that counts as good in the overview's objective.
+        slo_target: Span = "1s";
+        /// How many starts of a million may be later than that, or missed.
+        slo_budget_ppm: u32 = "100";
+        /// Over how much time the objective is looked at.
+        slo_window: Span = "30d";
+        /// How many days final runs are kept with their logs, unless their task group says otherwise.
+        keep_days: u32 = "30";
     }
 }
 

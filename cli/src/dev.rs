@@ -74,7 +74,8 @@ async fn dev(args: &DevArgs, config: Config, folder: &Folder, shutdown: Cancella
     let cluster = EmbeddedRegistry::new();
     let handle = Arc::new(Embedded::new(&cluster));
     let console = processes::make_console(&config, Arc::clone(&store), handle, &console_listener)?;
-    let code = console.one_time_code(processes::administrator(&store).await?);
+    let administrator = processes::administrator(&store).await?;
+    let code = console.one_time_code(administrator).await.context("cannot make a link to sign in by")?;
     let url = format!("http://{console_address}");
 
     let console = Part::start("console", &shutdown, async |stop| {

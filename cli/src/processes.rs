@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use carillon_console::{Console, ensure_first_administrator, mint_token};
+use carillon_console::config::Objective;
+use carillon_console::{Console, Pages, ensure_first_administrator, mint_token};
 use carillon_coordination::{Coordination, Load, Member, MemberId, MemberKind};
 use carillon_core::ids::ServerId;
 use carillon_server::{Clock, Metrics, Server, ServerConfig, TlsConfig};
@@ -247,6 +248,15 @@ pub(crate) fn make_console(
     told.horizon = config.limits.horizon;
     told.cluster_secret = config.cluster.secret.clone();
     told.server_tls = client_tls(config)?;
+    if let Some(folder) = &config.console.pages {
+        told.pages = Pages::Folder(folder.clone());
+    }
+    told.keep_days = config.console.keep_days.max(1);
+    told.objective = Objective {
+        target: config.console.slo_target,
+        share: 1.0 - f64::from(config.console.slo_budget_ppm.min(1_000_000)) / 1_000_000.0,
+        window: config.console.slo_window,
+    };
     for network in &config.console.trusted_proxies {
         let network = network.to_string().parse().map_err(Failure::Usage)?;
         told.trusted_proxies.push(network);

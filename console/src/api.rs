@@ -2,14 +2,20 @@
 
 pub(crate) mod about;
 pub(crate) mod audit;
+pub(crate) mod bulk;
 pub(crate) mod dead_letters;
 pub(crate) mod events;
 pub(crate) mod grants;
 pub(crate) mod groups;
+pub(crate) mod hand_overs;
+pub(crate) mod histogram;
 pub(crate) mod job_body;
 pub(crate) mod jobs;
 pub(crate) mod jobs_change;
+pub(crate) mod log_search;
 pub(crate) mod logs;
+pub(crate) mod next_fires;
+pub(crate) mod overview;
 pub(crate) mod run_views;
 pub(crate) mod runs;
 pub(crate) mod runs_change;
@@ -52,11 +58,17 @@ pub(crate) fn enter(operations: &mut Operations) {
     trigger::enter(operations);
     runs::enter(operations);
     runs_change::enter(operations);
+    bulk::enter(operations);
+    histogram::enter(operations);
     logs::enter(operations);
+    log_search::enter(operations);
     subtasks::enter(operations);
     dead_letters::enter(operations);
     schedules::enter(operations);
+    overview::enter(operations);
+    next_fires::enter(operations);
     servers::enter(operations);
+    hand_overs::enter(operations);
     events::enter(operations);
     users::enter(operations);
     tokens::enter(operations);

@@ -7,6 +7,8 @@ use carillon_coordination::Member;
 use carillon_core::time::Span;
 use tonic::transport::ClientTlsConfig;
 
+use crate::pages::Pages;
+
 /// A console's settings. [`ConsoleConfig::new`] gives every default.
 #[derive(Debug, Clone)]
 pub struct ConsoleConfig {
@@ -30,6 +32,12 @@ pub struct ConsoleConfig {
     pub sign_in_limits: SignInLimits,
     /// How far ahead the servers plan; edits report armed runs within it (default 30 s).
     pub horizon: Span,
+    /// Where the web pages come from.
+    pub pages: Pages,
+    /// What starts are to be like, for the overview.
+    pub objective: Objective,
+    /// How many days final runs are kept, with their logs, unless their task group says otherwise (default 30).
+    pub keep_days: u32,
 }
 
 impl ConsoleConfig {
@@ -46,7 +54,27 @@ impl ConsoleConfig {
             password_cost: PasswordCost::default(),
             sign_in_limits: SignInLimits::default(),
             horizon: Span::from_secs(30),
+            pages: Pages::default(),
+            objective: Objective::default(),
+            keep_days: 30,
         }
+    }
+}
+
+/// The objective for lateness: within a window, a share of all starts is to be no later than a target. Fires that are missed count as late.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Objective {
+    /// The largest lateness that is good (default 1 s). Counted by the bounds of [`carillon_store::observed::LATENESS_BOUNDS_MS`].
+    pub target: Span,
+    /// The share of good starts, between 0 and 1 (default 0.9999).
+    pub share: f64,
+    /// Over how much time (default 30 days).
+    pub window: Span,
+}
+
+impl Default for Objective {
+    fn default() -> Self {
+        Self { target: Span::SECOND, share: 0.9999, window: Span::from_secs(30 * 24 * 3600) }
     }
 }
 

@@ -7,20 +7,21 @@ use axum::extract::{ConnectInfo, Request};
 use axum::http::HeaderMap;
 use carillon_coordination::Coordination;
 use carillon_core::time::Timestamp;
-use carillon_store::SharedStore;
+use carillon_store::{SharedStore, StoreError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::api::next_fires::Schedules;
 use crate::audit::AuditTrail;
 use crate::auth::password::Passwords;
-use crate::auth::sign_in::OneTimeCodes;
+use crate::auth::sign_in::make_code;
 use crate::clock::Clock;
 use crate::config::ConsoleConfig;
 use crate::events::EventHub;
 use crate::metrics::Metrics;
 use crate::servers::Servers;
 
-/// A console. It keeps nothing that another console could not do without, but codes and event numbers.
+/// A console. It keeps nothing that another console could not do without: event numbers, and answers for a moment.
 pub struct Console {
     pub(crate) config: ConsoleConfig,
     pub(crate) store: SharedStore,
@@ -28,10 +29,10 @@ pub struct Console {
     pub(crate) clock: Clock,
     pub(crate) servers: Servers,
     pub(crate) passwords: Passwords,
-    pub(crate) codes: OneTimeCodes,
     pub(crate) audit: AuditTrail,
     pub(crate) metrics: Metrics,
     pub(crate) events: EventHub,
+    pub(crate) schedules: Schedules,
     /// Work that outlives its request; shutdown waits for it.
     pub(crate) tasks: TaskTracker,
     /// Cancelled when shutdown begins: what a browser holds open ends then.
@@ -66,18 +67,24 @@ impl Console {
             clock,
             servers,
             passwords,
-            codes: OneTimeCodes::default(),
             audit: AuditTrail::default(),
             metrics: Metrics::default(),
             events: EventHub::default(),
+            schedules: Schedules::default(),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
         })
     }
 
-    /// A code with which `/sign-in?code=...` signs a user in once, within ten minutes: for the link that `carillon dev` prints.
-    pub fn one_time_code(&self, user: u64) -> String {
-        self.codes.make(user, self.now())
+    /// A code with which `/sign-in?code=...` signs a user in once, within ten minutes, at any console: for the link that `carillon dev`
+    /// prints.
+    ///
+    /// # Errors
+    /// When the store does not answer, or has no such user.
+    pub async fn one_time_code(&self, user: u64) -> Result<String, StoreError> {
+        let found = self.store.user(user).await?;
+        let user = found.ok_or_else(|| StoreError::NotFound { what: "user", id: user.to_string() })?;
+        make_code(self, &user).await
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -2,6 +2,7 @@
 //! tell the servers, and learn what may still start.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use carillon_coordination::{Member, Topic};
 use carillon_core::edit::{SeenShard, edit_plan};
@@ -25,6 +26,13 @@ const MOST_TRIES: usize = 10;
 
 /// What a fixed delay has waiting at most: one row, and a few more after faults.
 const MOST_WAITING: usize = 100;
+
+/// Pause before an edit whose answer was lost is read back: a commit that is still under way ends meanwhile, and a database that comes back
+/// needs a moment.
+const AFTER_DOUBT: Duration = Duration::from_millis(100);
+
+/// Runs of a job looked through for those that an edit touched: more are not planned at a time.
+const MOST_TOUCHED: usize = 1_000;
 
 /// What is to become of a job.
 #[derive(Debug, Clone)]
@@ -50,11 +58,56 @@ pub(crate) struct Edited {
     pub(crate) may_still_start: Vec<RunKey>,
 }
 
+/// An edit that may have been committed.
+struct Doubtful {
+    job: JobId,
+    before: Option<Job>,
+    after: Option<Job>,
+    at: Timestamp,
+}
+
+impl Doubtful {
+    /// Whether the job is as this edit wanted it. A deletion that somebody else was quicker with is one all the same.
+    async fn is_in_force(&self, console: &Console) -> Result<bool> {
+        Ok(console.store.job(self.job).await? == self.after)
+    }
+}
+
+/// The runs that a committed edit may have touched, where its answer was lost: those that it cancelled or planned anew, and perhaps some that
+/// were cancelled at the same time for another reason, whose servers then answer that they do not start.
+async fn touched_by(console: &Console, edit: &Doubtful) -> Result<Vec<TouchedRun>> {
+    let filter = RunFilter {
+        job: Some(edit.job),
+        states: vec![RunState::Planned, RunState::Cancelled],
+        from: Some(edit.at.saturating_sub(console.config.horizon)),
+        ..RunFilter::default()
+    };
+    let runs = console.store.list_runs(&filter, None, MOST_TOUCHED).await?;
+    let touched = |run: Run| {
+        let replanned = run.state == RunState::Planned;
+        TouchedRun { key: run.key, worker: run.worker, due_at: run.due_at, replanned }
+    };
+    // What belongs to no earlier version, nobody can have armed under one.
+    let before = edit.before.as_ref().map(|job| job.version);
+    let armed = |run: &Run| before.is_some() && (run.worker.is_some() || run.state == RunState::Planned);
+    Ok(runs.into_iter().filter(armed).map(touched).collect())
+}
+
 /// Edits a job of `shard`.
+///
+/// An edit whose commit was not answered is read back: it is in force, or it is tried again.
 pub(crate) async fn edit(console: &Console, shard: ShardId, wish: &Wish, by: &str) -> Result<Edited> {
+    let mut doubtful: Option<Doubtful> = None;
     for _ in 0..MOST_TRIES {
         let at = console.now();
         let row = console.store.shard(shard).await?.ok_or_else(|| Problem::not_found("shard", shard))?;
+        if let Some(tried) = doubtful.take()
+            && tried.is_in_force(console).await?
+        {
+            let touched = touched_by(console, &tried).await?;
+            let may_still_start = tell(console, &row, row.jobs_version, tried.job, touched, at).await;
+            return Ok(Edited { before: tried.before, after: tried.after, may_still_start });
+        }
         let (change, before, after) = change(console, wish, by, at).await?;
         let Some(change) = change else {
             // Nothing to do: it is as wished.
@@ -73,9 +126,18 @@ pub(crate) async fn edit(console: &Console, shard: ShardId, wish: &Wish, by: &st
             cancel_reason: plan.cancel_reason,
             runs: plan.runs,
         };
-        match console.store.edit_job(&edit).await? {
+        let job = before.as_ref().or(after.as_ref()).map(|job| job.id).unwrap_or_default();
+        let outcome = match console.store.edit_job(&edit).await {
+            Err(error) if error.is_unknown() => {
+                tracing::warn!(%job, error = %chain(&error), "whether an edit was committed is not known; it is read back");
+                doubtful = Some(Doubtful { job, before, after, at });
+                tokio::time::sleep(AFTER_DOUBT).await;
+                continue;
+            }
+            outcome => outcome?,
+        };
+        match outcome {
             EditOutcome::Edited { jobs_version, touched } => {
-                let job = before.as_ref().or(after.as_ref()).map(|job| job.id).unwrap_or_default();
                 let may_still_start = tell(console, &row, jobs_version, job, touched, at).await;
                 return Ok(Edited { before, after, may_still_start });
             }
@@ -190,6 +252,7 @@ async fn tell(
     touched: Vec<TouchedRun>,
     at: Timestamp,
 ) -> Vec<RunKey> {
+    console.schedules.forget();
     hint(console, shard.id).await;
     let keys: Vec<RunKey> = touched.iter().map(|run| run.key).collect();
     let within_horizon = || {

@@ -11,9 +11,11 @@ use std::time::Duration;
 
 use carillon_core::ids::{GroupId, RunKey};
 use carillon_proto::v1;
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 use tokio::time::Instant;
+use utoipa::ToSchema;
 
 /// Events kept for browsers that reconnect: about a minute of a busy cluster at a few frames a second.
 const KEPT: usize = 1_024;
@@ -46,6 +48,29 @@ pub(crate) struct Subscription {
     pub(crate) live: broadcast::Receiver<Arc<Event>>,
     /// Marks this process in event ids: numbers of another console mean nothing here.
     pub(crate) boot: u64,
+}
+
+/// The figures of the last second: the data of a `stats` event.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct StatsNow {
+    /// Servers that gave theirs.
+    servers: usize,
+    /// Handlers that started.
+    fires_per_second: u64,
+    /// Runs that succeeded.
+    succeeded_per_second: u64,
+    /// Runs that failed for good.
+    failed_per_second: u64,
+    /// Runs in progress.
+    running: u64,
+    /// Runs planned and not started.
+    waiting: u64,
+    /// Half of the starts were no later, in microseconds.
+    lateness_p50_us: u64,
+    /// 99 of 100 were no later, at the worst server.
+    lateness_p99_us: u32,
+    /// The latest start.
+    lateness_max_us: u32,
 }
 
 /// Gathers events and hands them out.
@@ -132,6 +157,13 @@ impl EventHub {
 
     /// Sends the figures of the last second, summed over the servers that gave theirs.
     pub(crate) fn flush_stats(&self) {
+        let data = json!(self.stats_now());
+        // A frame that nobody needs to catch up on has no number.
+        let _ = self.sender.send(Arc::new(Event { number: 0, kind: "stats", group: None, data }));
+    }
+
+    /// The figures of the last second, summed over the servers that gave theirs.
+    pub(crate) fn stats_now(&self) -> StatsNow {
         let mut state = self.lock();
         state.stats.retain(|_, (at, _)| at.elapsed() < STATS_AGE);
         let sum =
@@ -142,19 +174,17 @@ impl EventHub {
         let worst = |pick: fn(&v1::Stats) -> u32| {
             state.stats.values().map(|(_, stats)| pick(stats)).max().unwrap_or(0)
         };
-        let data = json!({
-            "servers": state.stats.len(),
-            "fires_per_second": fires,
-            "succeeded_per_second": sum(|stats| stats.succeeded),
-            "failed_per_second": sum(|stats| stats.failed),
-            "running": sum(|stats| stats.running),
-            "waiting": sum(|stats| stats.waiting),
-            "lateness_p50_us": weighted.checked_div(fires).unwrap_or(0),
-            "lateness_p99_us": worst(|stats| stats.lateness_p99_us),
-            "lateness_max_us": worst(|stats| stats.lateness_max_us),
-        });
-        // A frame that nobody needs to catch up on has no number.
-        let _ = self.sender.send(Arc::new(Event { number: 0, kind: "stats", group: None, data }));
+        StatsNow {
+            servers: state.stats.len(),
+            fires_per_second: fires,
+            succeeded_per_second: sum(|stats| stats.succeeded),
+            failed_per_second: sum(|stats| stats.failed),
+            running: sum(|stats| stats.running),
+            waiting: sum(|stats| stats.waiting),
+            lateness_p50_us: weighted.checked_div(fires).unwrap_or(0),
+            lateness_p99_us: worst(|stats| stats.lateness_p99_us),
+            lateness_max_us: worst(|stats| stats.lateness_max_us),
+        }
     }
 
     fn send(&self, state: &mut State, kind: &'static str, group: Option<GroupId>, data: Value) {

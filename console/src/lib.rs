@@ -1,7 +1,7 @@
 //! Carillon's console: the REST API over task groups, jobs and runs, with users, permissions and the audit trail.
 //!
 //! **What it is.** An HTTP service without state of its own: several stand side by side behind a proxy. What lasts is in the store; what lives is
-//! asked of the servers over gRPC. The web pages are to be embedded here.
+//! asked of the servers over gRPC. The web pages are embedded here (`pages`).
 //!
 //! **What it is not.** A scheduler: it decides nothing about when or where a run starts. It asks `core` for previews and for the plan of an
 //! edit, and the servers for everything else.
@@ -20,22 +20,25 @@ mod docs;
 mod edit;
 mod events;
 mod health;
+mod housekeeping;
 mod json;
-mod landing;
 mod metrics;
 mod openapi;
 mod operation;
 mod page;
+mod pages;
 mod precondition;
 mod problem;
 mod router;
 mod serve;
 mod servers;
+mod sign_in_link;
 
 pub use auth::first::{FIRST_ADMINISTRATOR, ensure_first_administrator};
 pub use auth::token::mint_token;
 pub use config::ConsoleConfig;
 pub use console::Console;
 pub use openapi::openapi;
+pub use pages::Pages;
 pub use router::router;
 pub use serve::serve;

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
-use axum::http::{HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
@@ -14,7 +14,7 @@ use futures::FutureExt;
 use crate::console::Console;
 use crate::operation::{Operations, panicked};
 use crate::problem::Problem;
-use crate::{api, docs, health, landing};
+use crate::{api, docs, health, pages, sign_in_link};
 
 /// The root of the API.
 pub(crate) const API: &str = "/api/v1";
@@ -30,21 +30,12 @@ pub fn router(console: &Arc<Console>) -> Router {
         .router(console)
         .merge(docs::routes())
         .merge(health::routes())
-        .merge(landing::routes())
+        .merge(sign_in_link::routes())
         .method_not_allowed_fallback(wrong_method)
-        .fallback(no_such_page)
+        .fallback(pages::serve)
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .layer(middleware::from_fn_with_state(Arc::clone(console), around))
         .with_state(Arc::clone(console))
-}
-
-async fn no_such_page(uri: Uri) -> Problem {
-    let path: String = uri.path().chars().take(80).collect();
-    Problem::new(
-        StatusCode::NOT_FOUND,
-        "no_such_page",
-        format!("there is nothing at {path}; /docs lists what there is"),
-    )
 }
 
 async fn wrong_method(request: Request) -> Problem {
@@ -66,10 +57,7 @@ async fn around(State(console): State<Arc<Console>>, request: Request, next: Nex
     let mut response = answer.unwrap_or_else(|panic| panicked(&*panic).into_response());
     let headers = response.headers_mut();
     for (name, value) in [
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'self'; frame-ancestors 'none'; base-uri 'self'; form-action 'self'",
-        ),
+        (header::CONTENT_SECURITY_POLICY, pages::POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::REFERRER_POLICY, "same-origin"),

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::console::Console;
 use crate::events::follow::follow;
+use crate::housekeeping;
 use crate::problem::chain;
 use crate::router::router;
 
@@ -33,6 +34,7 @@ pub async fn serve(
 ) -> std::io::Result<()> {
     console.tasks.spawn(follow(Arc::clone(&console), shutdown.clone()));
     console.tasks.spawn(tidy(Arc::clone(&console), shutdown.clone()));
+    console.tasks.spawn(housekeeping::run(Arc::clone(&console), shutdown.clone()));
     if let Some(member) = console.config.member.clone() {
         console.tasks.spawn(join(Arc::clone(&console.coordination), member, shutdown.clone()));
     }

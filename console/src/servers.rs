@@ -63,6 +63,7 @@ pub(crate) struct Servers {
     coordination: Arc<dyn Coordination>,
     channels: Mutex<HashMap<String, Channel>>,
     names: Mutex<status::WorkerNames>,
+    recent: status::Recent,
 }
 
 impl Servers {
@@ -73,7 +74,15 @@ impl Servers {
         coordination: Arc<dyn Coordination>,
     ) -> Self {
         let secret = Secret::new(secret);
-        Self { cluster, secret, tls, coordination, channels: Mutex::default(), names: Mutex::default() }
+        Self {
+            cluster,
+            secret,
+            tls,
+            coordination,
+            channels: Mutex::default(),
+            names: Mutex::default(),
+            recent: status::Recent::default(),
+        }
     }
 
     /// The live servers of the cluster, by id.

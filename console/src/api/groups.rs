@@ -1,5 +1,6 @@
 //! Task groups: create, list, change, delete, and where their shards are.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::Json;
@@ -7,7 +8,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use carillon_coordination::Topic;
-use carillon_core::ids::{GroupId, MAX_BACKUPS, MAX_SHARDS};
+use carillon_core::ids::{GroupId, MAX_BACKUPS, MAX_SHARDS, ShardId};
 use carillon_core::job::FieldError;
 use carillon_store::StoreError;
 use carillon_store::accounts::Role;
@@ -17,7 +18,7 @@ use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
 use super::servers::{ShardView, shard_views};
-use super::views::GroupView;
+use super::views::{GroupCounts, GroupView};
 use crate::auth::Access;
 use crate::console::Console;
 use crate::json::{Body, Params};
@@ -135,7 +136,7 @@ fn name_taken(error: StoreError, name: &str) -> Problem {
 async fn warnings(console: &Console, group: GroupId) -> Vec<String> {
     let Ok(mut live) = console.servers.live().await else { return Vec::new() };
     live.retain(|server| server.server_group == group.server_group());
-    let rooms: std::collections::BTreeSet<&str> = live.iter().map(|server| server.room.as_str()).collect();
+    let rooms: BTreeSet<&str> = live.iter().map(|server| server.room.as_str()).collect();
     let (wanted, place) = (group.backups() as usize, group.server_group());
     match (live.len(), rooms.len()) {
         (0, _) => vec![format!("no server of server group {place} is live: nothing fires until one is")],
@@ -161,6 +162,28 @@ async fn hint(console: &Console) {
     }
 }
 
+/// Which task groups to list.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct GroupListParams {
+    /// `counts` for what lives in each, too.
+    #[param(inline)]
+    include: Option<Include>,
+    /// Items on the page (default 50).
+    #[param(minimum = 1, maximum = 500)]
+    limit: Option<usize>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// What else to tell of each group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Include {
+    /// What lives in it.
+    Counts,
+}
+
 /// Where to go on in a list.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -175,13 +198,13 @@ pub(crate) struct PageParams {
 /// List task groups
 ///
 /// In the order of their ids.
-#[utoipa::path(get, path = "/api/v1/groups", tag = "groups", params(PageParams), responses(
+#[utoipa::path(get, path = "/api/v1/groups", tag = "groups", params(GroupListParams), responses(
     (status = 200, description = "Those that you may see.", body = Page<GroupView>),
 ))]
 async fn list_groups(
     State(console): State<Arc<Console>>,
     access: Access,
-    Params(params): Params<PageParams>,
+    Params(params): Params<GroupListParams>,
 ) -> Result<Json<Page<GroupView>>> {
     let limit = page::limit(params.limit);
     let after: Option<GroupId> = page::position(params.cursor.as_deref())?;
@@ -196,7 +219,49 @@ async fn list_groups(
             groups
         }
     };
-    Ok(Json(Page::of(groups, limit, |group| group.id.to_string()).map(GroupView::of)))
+    let mut page = Page::of(groups, limit, |group| group.id.to_string()).map(GroupView::of);
+    let kept: BTreeMap<GroupId, u32> = console.store.retentions().await?.into_iter().collect();
+    let counts = match params.include {
+        Some(Include::Counts) => counts(&console).await,
+        None => None,
+    };
+    for group in &mut page.items {
+        group.keep_days = kept.get(&group.id).copied();
+        group.counts = counts.as_ref().map(|counts| counts.get(&group.id).cloned().unwrap_or_default());
+    }
+    Ok(Json(page))
+}
+
+/// What lives in each group, as the servers say; none when they are not known.
+async fn counts(console: &Console) -> Option<BTreeMap<GroupId, GroupCounts>> {
+    let reports = console.servers.recent_statuses().await.ok()?;
+    let mut counts = BTreeMap::<GroupId, GroupCounts>::new();
+    let mut workers = BTreeSet::new();
+    for report in reports.iter() {
+        let Some(status) = &report.status else { continue };
+        for shard in status.shards.iter().filter(|shard| shard.owner) {
+            let Ok(id) = shard.shard.parse::<ShardId>() else { continue };
+            let group = counts.entry(id.group()).or_default();
+            group.jobs += shard.jobs;
+            group.open_runs += shard.open_runs;
+            group.shards_owned += 1;
+            group.owner_rooms.insert(report.member.room.clone());
+        }
+        for worker in &status.workers {
+            if let Ok(group) = worker.group.parse::<GroupId>()
+                && workers.insert((group, worker.incarnation))
+            {
+                counts.entry(group).or_default().workers += 1;
+            }
+        }
+    }
+    Some(counts)
+}
+
+/// A group with how long it keeps its runs.
+async fn view(console: &Console, group: Group) -> Result<GroupView> {
+    let keep_days = console.store.retention(group.id).await?;
+    Ok(GroupView { keep_days, ..GroupView::of(group) })
 }
 
 /// A task group
@@ -205,7 +270,8 @@ async fn list_groups(
     responses((status = 200, description = "The task group.", body = GroupView, headers(("ETag" = String, description = "Its revision.")))))]
 async fn get_group(State(console): State<Arc<Console>>, access: Access) -> Result<Response> {
     let group = read(&console, access.group()).await?;
-    Ok(([(header::ETAG, etag(group.revision))], Json(GroupView::of(group))).into_response())
+    let view = view(&console, group).await?;
+    Ok(([(header::ETAG, etag(view.revision))], Json(view)).into_response())
 }
 
 async fn read(console: &Console, id: GroupId) -> Result<Group> {
@@ -222,6 +288,9 @@ pub(crate) struct GroupChange {
     /// Free text.
     #[schema(max_length = 4096)]
     description: Option<String>,
+    /// How many days final runs are kept, with their logs; 0 to go by the consoles' setting again.
+    #[schema(minimum = 0, maximum = 3_650)]
+    keep_days: Option<u32>,
 }
 
 /// Change a task group
@@ -254,12 +323,15 @@ async fn update_group(
         updated_at: console.now(),
         ..before.clone()
     };
-    access.note.before(json!(GroupView::of(before)));
+    access.note.before(json!(view(&console, before).await?));
     if !console.store.update_group(&group).await.map_err(|error| name_taken(error, &group.name))? {
         return Err(changed_meanwhile(&read(&console, group.id).await?));
     }
+    if let Some(days) = change.keep_days {
+        console.store.set_retention(group.id, (days > 0).then_some(days)).await?;
+    }
     hint(&console).await;
-    let view = GroupView::of(group);
+    let view = view(&console, group).await?;
     access.note.after(json!(view));
     Ok(([(header::ETAG, etag(view.revision))], Json(view)).into_response())
 }

@@ -20,7 +20,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::groups::PageParams;
 use super::run_views::ReasonView;
 use super::schemas;
-use super::views::JobView;
+use super::views::{JobView, OutcomeView};
 use crate::auth::Access;
 use crate::console::Console;
 use crate::json::Params;
@@ -58,11 +58,48 @@ struct JobParams {
     kind: Option<JobKind>,
     /// Only jobs with this label, as `key=value`.
     label: Option<String>,
+    /// `outcomes` for each job's last 20 runs, too.
+    #[param(inline)]
+    include: Option<Include>,
     /// Items on the page (default 50).
     #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,
+}
+
+/// What else to tell of each job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Include {
+    /// Its last runs.
+    Outcomes,
+}
+
+/// Runs told of each job by `include=outcomes`.
+const OUTCOMES: usize = 20;
+
+/// Adds each job's last runs, with one question for all.
+async fn with_outcomes(
+    console: &Console,
+    mut page: Page<JobView>,
+    include: Option<Include>,
+) -> Result<Page<JobView>> {
+    if include != Some(Include::Outcomes) {
+        return Ok(page);
+    }
+    let ids: Vec<JobId> = page.items.iter().map(|job| job.id).collect();
+    let until = console.now() + Span::MILLISECOND;
+    let mut of_jobs: BTreeMap<JobId, Vec<OutcomeView>> = BTreeMap::new();
+    for outcome in console.store.outcomes(&ids, None, until, OUTCOMES).await? {
+        of_jobs.entry(outcome.key.job).or_default().push(OutcomeView::of(&outcome));
+    }
+    for job in &mut page.items {
+        let mut outcomes = of_jobs.remove(&job.id).unwrap_or_default();
+        outcomes.reverse();
+        job.outcomes = Some(outcomes);
+    }
+    Ok(page)
 }
 
 /// List jobs
@@ -85,7 +122,8 @@ async fn list_jobs(
             .ok_or_else(|| Problem::field("group", "is missing: a name is unique in its group"))?;
         let found = console.store.job_by_name(group, name).await?;
         let items: Vec<Job> = found.into_iter().collect();
-        return Ok(Json(Page::of(items, limit, |job| job.id.to_string()).map(|job| JobView::of(job, now))));
+        let page = Page::of(items, limit, |job| job.id.to_string()).map(|job| JobView::of(job, now));
+        return with_outcomes(&console, page, params.include).await.map(Json);
     }
     let label = match params.label.as_deref() {
         None => None,
@@ -106,7 +144,7 @@ async fn list_jobs(
         Some(_) => None,
     };
     let page = Page::of(jobs, limit, |job| job.id.to_string()).with_total(total);
-    Ok(Json(page.map(|job| JobView::of(job, now))))
+    with_outcomes(&console, page.map(|job| JobView::of(job, now)), params.include).await.map(Json)
 }
 
 /// A job

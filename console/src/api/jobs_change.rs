@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use carillon_core::ids::{JobId, JobVersion, ShardId};
 use carillon_core::job::{Job, JobSpec};
+use carillon_core::time::Timestamp;
 use carillon_store::accounts::Role;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -207,7 +208,15 @@ async fn resume_job(State(console): State<Arc<Console>>, access: Access) -> Resu
 
 async fn enable(console: &Console, access: &Access, enabled: bool) -> Result<Response> {
     let job = access.job();
+    if enabled {
+        check_resume(job, console.now())?;
+    }
     answer(apply(console, access, shard_of(job), Wish::Enable { job: job.id, enabled }).await?)
+}
+
+/// Refuses to resume a job whose last fire has passed during its pause: it would wait forever without a word.
+pub(super) fn check_resume(job: &Job, now: Timestamp) -> Result<()> {
+    if job.spec.enabled { Ok(()) } else { validate(&JobSpec { enabled: true, ..job.spec.clone() }, now) }
 }
 
 fn answer(changed: ChangedJob) -> Result<Response> {

@@ -46,6 +46,8 @@ struct LogParams {
     from: Option<u64>,
     /// Text only: go on with what is written until the attempt is over.
     follow: Option<bool>,
+    /// Text only: all of it, as a file to save.
+    download: Option<bool>,
     /// `json` for an answer with offsets, whatever the header `Accept` says.
     #[param(inline)]
     format: Option<LogFormat>,
@@ -83,7 +85,7 @@ pub(crate) struct LogPiece {
 /// Plain text (`Range: bytes=...` gives 206), at most 256 KiB an answer unless it is followed; with `format=json` or `Accept: application/json` a piece
 /// with the offset to go on at.
 #[utoipa::path(get, path = "/api/v1/runs/{run}/log", tag = "runs",
-    params(("run" = String, Path, description = "Its id."), LogParams, ("Range" = Option<String>, Header, description = "`bytes=from-` or `bytes=from-to`.")),
+    params(("run" = String, Path, description = "Its id."), LogParams, ("Range" = Option<String>, Header, description = "`bytes=from-`, `bytes=from-to` or `bytes=-length` for the end.")),
     responses(
         (status = 200, description = "The log.", content((String = "text/plain"), (LogPiece = "application/json"))),
         (status = 206, description = "The asked-for range.", body = String, content_type = "text/plain"),
@@ -110,6 +112,14 @@ async fn run_log(
     }
     if params.follow == Some(true) {
         return Ok(followed(console, run.key, attempt, from));
+    }
+    if params.download == Some(true) {
+        return Ok(download(console, run.key, attempt));
+    }
+    if let Some(length) = tail(&headers) {
+        let (_, total) = console.store.read_log(run.key, attempt, 0, 1).await?;
+        let from = total.saturating_sub(length.min(PIECE));
+        return partial(&console, run.key, attempt, from, None).await;
     }
     if let Some((from, to)) = range(&headers) {
         return partial(&console, run.key, attempt, from, to).await;
@@ -167,6 +177,34 @@ async fn partial(
     let last = from + piece.len() as u64 - 1;
     let content_range = format!("bytes {from}-{last}/{total}");
     Ok((StatusCode::PARTIAL_CONTENT, [(header::CONTENT_RANGE, content_range)], text(piece)).into_response())
+}
+
+/// The length of a range that means the end.
+fn tail(headers: &HeaderMap) -> Option<u64> {
+    headers
+        .get(header::RANGE)?
+        .to_str()
+        .ok()?
+        .strip_prefix("bytes=-")?
+        .parse()
+        .ok()
+        .filter(|length| *length > 0)
+}
+
+/// All that was written so far, piece by piece, as a file.
+fn download(console: Arc<Console>, run: RunKey, attempt: AttemptNo) -> Response {
+    let pieces = stream::try_unfold((console, 0), move |(console, offset)| async move {
+        let (piece, _) =
+            console.store.read_log(run, attempt, offset, PIECE).await.map_err(std::io::Error::other)?;
+        let next = offset + piece.len() as u64;
+        Ok::<_, std::io::Error>((!piece.is_empty()).then(|| (Bytes::from(piece), (console, next))))
+    });
+    let disposition = format!("attachment; filename=\"run-{run}-{attempt}.log\"");
+    let headers = [
+        (header::CONTENT_TYPE, "text/plain; charset=utf-8".to_owned()),
+        (header::CONTENT_DISPOSITION, disposition),
+    ];
+    (headers, AnswerBody::from_stream(pieces)).into_response()
 }
 
 /// One range of bytes; other forms are answered with the whole, as HTTP allows.

@@ -5,7 +5,6 @@ use std::collections::{BTreeSet, HashMap};
 use carillon_core::ids::{GroupId, Incarnation, JobId, RunKey, ShardId};
 use carillon_core::run::{Attempt, Run};
 use carillon_core::time::{Span, Timestamp};
-use futures::stream::{self, StreamExt};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -13,9 +12,6 @@ use utoipa::ToSchema;
 use super::schemas;
 use crate::console::Console;
 use crate::problem::Result;
-
-/// Lookups of names in progress at once for one request.
-const AT_ONCE: usize = 8;
 
 /// The names a page of runs needs.
 pub(crate) struct Names {
@@ -27,14 +23,8 @@ impl Names {
     /// Looks up the names of the jobs and workers of `runs`, and of further workers.
     pub(crate) async fn of(console: &Console, runs: &[Run]) -> Result<Self> {
         let ids: BTreeSet<JobId> = runs.iter().map(|run| run.key.job).collect();
-        let found: Vec<_> =
-            stream::iter(ids).map(|id| console.store.job(id)).buffer_unordered(AT_ONCE).collect().await;
-        let mut jobs = HashMap::new();
-        for job in found {
-            if let Some(job) = job? {
-                jobs.insert(job.id, job.spec.name);
-            }
-        }
+        let ids: Vec<JobId> = ids.into_iter().collect();
+        let jobs = console.store.job_names(&ids).await?.into_iter().collect();
         let workers = if runs.iter().any(|run| run.worker.is_some()) {
             console.servers.worker_names().await
         } else {
@@ -101,7 +91,7 @@ pub(crate) struct RunView {
     /// The job that fired.
     #[schema(value_type = u32)]
     pub(crate) job: JobId,
-    /// The job's name; absent when it was deleted.
+    /// The job's name, or the one it had when it was deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) job_name: Option<String>,
     /// The version of the job it belongs to.
@@ -173,6 +163,8 @@ pub(crate) struct RunDetail {
     pub(crate) params: Value,
     /// Whether the params are this run's own, not the job's.
     pub(crate) own_params: bool,
+    /// How many attempts the job's version allows; absent where that version is not known any longer.
+    pub(crate) max_attempts: Option<u32>,
     /// What the handler returned.
     pub(crate) result: Option<Value>,
     /// Every attempt, the current one last.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use carillon_core::ids::{GroupId, JobId, RunKey};
+use carillon_core::job::JobSpec;
 use carillon_core::run::{Run, RunState};
 use carillon_core::time::Timestamp;
 use carillon_store::accounts::Role;
@@ -116,16 +117,15 @@ async fn detail(console: &Console, run: &Run) -> Result<RunDetail> {
     let mut attempts: Vec<AttemptView> =
         ended.iter().map(|attempt| AttemptView::ended(attempt, names.worker(attempt.worker))).collect();
     attempts.push(AttemptView::current(run, names.worker(run.worker)));
-    let params = match &run.params {
-        Some(params) => params.clone(),
-        None => params_of_version(console, run).await?,
-    };
+    let spec = spec_of_version(console, run).await?;
+    let params = run.params.clone().or_else(|| spec.as_ref().map(|spec| spec.params.clone()));
     Ok(RunDetail {
         shard: run.shard,
         epoch: run.epoch.to_string(),
         plan_no: run.plan_no.get(),
         own_params: run.params.is_some(),
-        params,
+        params: params.unwrap_or(Value::Null),
+        max_attempts: spec.map(|spec| spec.retry.max_attempts),
         result: run.result.clone(),
         timeline: timeline(&attempts),
         attempts,
@@ -133,17 +133,17 @@ async fn detail(console: &Console, run: &Run) -> Result<RunDetail> {
     })
 }
 
-/// How many versions back a run's params are looked for; older ones are rare enough to go without.
+/// How many versions back a run's own is looked for; older ones are rare enough to go without.
 const VERSIONS_BACK: usize = 100;
 
-/// The params of the version of the job that the run belongs to.
-async fn params_of_version(console: &Console, run: &Run) -> Result<Value> {
+/// What the version of the job was to which the run belongs.
+async fn spec_of_version(console: &Console, run: &Run) -> Result<Option<JobSpec>> {
     if let Some(job) = console.store.job(run.key.job).await?
         && job.version == run.job_version
     {
-        return Ok(job.spec.params);
+        return Ok(Some(job.spec));
     }
     let versions = console.store.job_versions(run.key.job, VERSIONS_BACK).await?;
     let version = versions.into_iter().find(|job| job.version == run.job_version);
-    Ok(version.map_or(Value::Null, |job| job.spec.params))
+    Ok(version.map(|job| job.spec))
 }

@@ -39,7 +39,7 @@ pub(crate) struct Trigger {
 }
 
 /// Tells a given null from nothing given.
-fn given<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+pub(super) fn given<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(deserializer).map(Some)
 }
 
@@ -78,13 +78,7 @@ async fn trigger_job(
 ) -> Result<Response> {
     let job = access.job();
     if let Some(params) = &trigger.params {
-        let length = params.to_string().len();
-        if length > MAX_PARAMS_BYTES {
-            return Err(Problem::field(
-                "params",
-                format!("{length} bytes as JSON, at most {MAX_PARAMS_BYTES} (64 KiB)"),
-            ));
-        }
+        check_params(params)?;
     }
     let shard = shard_of(job);
     let row = console.store.shard(shard).await?.ok_or_else(|| Problem::not_found("shard", shard))?;
@@ -101,6 +95,15 @@ async fn trigger_job(
     let warning = Some(triggered.warning).filter(|warning| !warning.is_empty());
     let answer = Triggered { run_id: triggered.run, id: triggered.run, created: triggered.created, warning };
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(answer)).into_response())
+}
+
+/// Refuses params that are longer than a job's may be.
+pub(super) fn check_params(params: &Value) -> Result<()> {
+    let length = params.to_string().len();
+    if length <= MAX_PARAMS_BYTES {
+        return Ok(());
+    }
+    Err(Problem::field("params", format!("{length} bytes as JSON, at most {MAX_PARAMS_BYTES} (64 KiB)")))
 }
 
 /// The request's key, or one that nobody else has.

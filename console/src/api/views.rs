@@ -1,9 +1,12 @@
 //! What answers show of task groups and jobs: the core's values as JSON.
 
+use std::collections::BTreeSet;
+
 use carillon_core::ids::{GroupId, JobId, RunKey, ShardId};
 use carillon_core::job::{Job, JobSpec};
-use carillon_core::time::Timestamp;
+use carillon_core::time::{Span, Timestamp};
 use carillon_store::catalog::Group;
+use carillon_store::runs::Outcome;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -38,14 +41,37 @@ pub(crate) struct GroupView {
     /// When it was edited last.
     #[schema(value_type = String, format = DateTime)]
     pub(crate) updated_at: Timestamp,
+    /// How many days its final runs are kept; absent where it goes by the consoles' setting.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) keep_days: Option<u32>,
+    /// What lives in it now, where a list was asked for with `include=counts`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) counts: Option<GroupCounts>,
     /// What a person should know, such as too few live servers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) warnings: Vec<String>,
 }
 
+/// What lives in a task group, as the servers say.
+#[derive(Debug, Default, Clone, Serialize, ToSchema)]
+pub(crate) struct GroupCounts {
+    /// Its jobs; less than all while a shard has no live owner.
+    pub(crate) jobs: u64,
+    /// Planned and running runs.
+    pub(crate) open_runs: u64,
+    /// Connected workers, each counted once.
+    pub(crate) workers: u64,
+    /// Shards that have a live owner.
+    pub(crate) shards_owned: u64,
+    /// The machine rooms of the owners.
+    pub(crate) owner_rooms: BTreeSet<String>,
+}
+
 impl GroupView {
     pub(crate) fn of(group: Group) -> Self {
         Self {
+            keep_days: None,
+            counts: None,
             id: group.id,
             cluster: group.id.cluster(),
             server_group: group.id.server_group(),
@@ -92,10 +118,42 @@ pub(crate) struct JobView {
     pub(crate) updated_at: Timestamp,
     /// Who edited it last.
     pub(crate) updated_by: String,
+    /// Its last runs, newest last, where a list was asked for with `include=outcomes`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) outcomes: Option<Vec<OutcomeView>>,
+}
+
+/// How one of a job's last runs stands.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct OutcomeView {
+    /// The run.
+    #[schema(value_type = String)]
+    pub(crate) run: RunKey,
+    /// Its state.
+    #[schema(value_type = schemas::RunState)]
+    pub(crate) state: &'static str,
+    /// When it was due.
+    #[schema(value_type = String, format = DateTime)]
+    pub(crate) fire_time: Timestamp,
+    /// How late its handler started.
+    #[schema(value_type = Option<String>)]
+    pub(crate) lateness: Option<Span>,
+}
+
+impl OutcomeView {
+    pub(crate) fn of(outcome: &Outcome) -> Self {
+        Self {
+            run: outcome.key,
+            state: outcome.state.as_str(),
+            fire_time: outcome.key.fire_time,
+            lateness: outcome.lateness(),
+        }
+    }
 }
 
 /// The fields of an answer about a job that nobody writes: ignored where a whole job is sent back.
-pub(crate) const READ_ONLY: [&str; 11] = [
+pub(crate) const READ_ONLY: [&str; 12] = [
+    "outcomes",
     "id",
     "revision",
     "shard",
@@ -128,6 +186,7 @@ impl JobView {
             updated_at: job.updated_at,
             updated_by: job.updated_by,
             spec: job.spec,
+            outcomes: None,
         }
     }
 }

@@ -68,7 +68,8 @@ pub(crate) fn cookie(headers: &HeaderMap) -> Option<&str> {
 /// The session of a cookie, where it still holds and its user may still sign in.
 pub(crate) async fn live_session(console: &Console, secret: &str) -> Result<Option<(Session, User)>> {
     let Some(session) = console.store.session(&token::hash(secret)).await? else { return Ok(None) };
-    if session.expires_at <= console.now() {
+    // One without a CSRF value is a one-time code.
+    if session.expires_at <= console.now() || session.csrf.is_empty() {
         return Ok(None);
     }
     let user = console.store.user(session.user).await?;

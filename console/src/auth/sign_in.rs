@@ -1,9 +1,7 @@
 //! Signing in: the rate limit, the password, the session; and the one-time code of `carillon dev`.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
-
-use carillon_core::time::{Span, Timestamp};
+use carillon_core::time::Span;
+use carillon_store::StoreError;
 use carillon_store::accounts::{Session, User};
 
 use super::token;
@@ -12,9 +10,6 @@ use crate::problem::{Problem, Result};
 
 /// A one-time code is for the link that is printed at the start, to be followed soon.
 const CODE_LIFETIME: Span = Span::from_secs(600);
-
-/// Codes waiting to be used: one is made at a start, so any more are a mistake.
-const MOST_CODES: usize = 100;
 
 /// A new session: the secret for the cookie, and what is kept of it.
 pub(crate) struct SignedIn {
@@ -81,26 +76,38 @@ pub(crate) async fn begin_session(console: &Console, user: User) -> Result<Signe
     Ok(SignedIn { secret, session, user })
 }
 
-/// Codes that sign a person in once, for the link that `carillon dev` prints. They live in this process only.
-#[derive(Debug, Default)]
-pub(crate) struct OneTimeCodes(Mutex<HashMap<[u8; 32], (u64, Timestamp)>>);
+/// Makes a code that signs a person in once, within ten minutes. It is kept as a session that no cookie can be (it has no CSRF value), so that
+/// any console honours it.
+pub(crate) async fn make_code(console: &Console, user: &User) -> Result<String, StoreError> {
+    let code = token::random_text();
+    let now = console.now();
+    let kept = Session {
+        hash: hash_of_code(&code),
+        user: user.id,
+        user_revision: user.revision,
+        csrf: String::new(),
+        created_at: now,
+        expires_at: now + CODE_LIFETIME,
+    };
+    console.store.create_session(&kept).await?;
+    Ok(code)
+}
 
-impl OneTimeCodes {
-    /// A code for a user, valid for ten minutes.
-    pub(crate) fn make(&self, user: u64, now: Timestamp) -> String {
-        let code = token::random_text();
-        let mut codes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        codes.retain(|_, (_, end)| *end > now);
-        if codes.len() < MOST_CODES {
-            codes.insert(token::hash(&code), (user, now + CODE_LIFETIME));
-        }
-        code
+/// The person of a code, which is used up by this.
+pub(crate) async fn redeem(console: &Console, code: &str) -> Result<Option<User>> {
+    let hash = hash_of_code(code);
+    let Some(kept) = console.store.session(&hash).await?.filter(|kept| kept.csrf.is_empty()) else {
+        return Ok(None);
+    };
+    // Of many who follow the link at once, one ends it.
+    if !console.store.delete_session(&hash).await? || kept.expires_at <= console.now() {
+        return Ok(None);
     }
+    let user = console.store.user(kept.user).await?;
+    Ok(user.filter(|user| !user.disabled && user.revision == kept.user_revision))
+}
 
-    /// The user of a code, which is used up by this.
-    pub(crate) fn redeem(&self, code: &str, now: Timestamp) -> Option<u64> {
-        let mut codes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (user, end) = codes.remove(&token::hash(code))?;
-        (end > now).then_some(user)
-    }
+/// Apart from the hashes of cookies.
+fn hash_of_code(code: &str) -> [u8; 32] {
+    token::hash(&format!("one-time:{code}"))
 }

@@ -62,6 +62,7 @@ pub(crate) async fn follow(console: Arc<Console>, shutdown: CancellationToken) {
 fn topic_changed(console: &Console, topic: &str) {
     if let Some(shard) = topic.strip_prefix("shard:").and_then(|shard| shard.parse::<ShardId>().ok()) {
         let group = shard.group();
+        console.schedules.forget();
         console.events.publish("changed", Some(group), json!({"what": "jobs", "group": group}));
     } else if topic == "groups" {
         console.events.publish("changed", None, json!({"what": "groups"}));

@@ -1,7 +1,7 @@
 //! What the live servers say of themselves, asked all at once.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use carillon_coordination::Member;
@@ -15,6 +15,9 @@ use crate::problem::Result;
 
 /// A page waits no longer for a server that does not answer.
 const STATUS_DEADLINE: Duration = Duration::from_millis(1_500);
+
+/// How old answers may be that pages share.
+const RECENT: Duration = Duration::from_secs(1);
 
 /// Names of workers are asked for no more often than this; a worker that connects within it is shown by its number for a moment.
 const NAMES_AGE: Duration = Duration::from_secs(3);
@@ -36,7 +39,22 @@ pub(crate) struct ServerReport {
     pub(crate) status: Option<v1::StatusAnswer>,
 }
 
+/// Answers of all servers, kept for a moment.
+pub(super) type Recent = tokio::sync::Mutex<Option<(Instant, Arc<Vec<ServerReport>>)>>;
+
 impl Servers {
+    /// As [`Self::statuses`], at most a second old: for pages that many people keep open.
+    pub(crate) async fn recent_statuses(&self) -> Result<Arc<Vec<ServerReport>>> {
+        let mut recent = self.recent.lock().await;
+        if let Some((at, reports)) = recent.as_ref().filter(|(at, _)| at.elapsed() < RECENT) {
+            tracing::trace!(age = ?at.elapsed(), "the servers answered lately");
+            return Ok(Arc::clone(reports));
+        }
+        let reports = Arc::new(self.statuses().await?);
+        *recent = Some((Instant::now(), Arc::clone(&reports)));
+        Ok(reports)
+    }
+
     /// Asks every live server for its status.
     pub(crate) async fn statuses(&self) -> Result<Vec<ServerReport>> {
         let live = self.live().await?;

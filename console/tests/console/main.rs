@@ -5,10 +5,15 @@
 
 mod accounts;
 mod bad_input;
+mod bulk;
 mod edits;
 mod events;
+mod housekeeping;
 mod jobs;
+mod lost_answers;
+mod observed;
 mod openapi;
+mod pages;
 mod permissions;
 mod runs;
 mod serving;

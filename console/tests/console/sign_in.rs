@@ -125,7 +125,7 @@ async fn too_many_failures_from_an_address_are_refused_whatever_the_names() {
 #[tokio::test]
 async fn a_one_time_code_signs_in_once() {
     let world = World::new().await;
-    let code = world.console.one_time_code(1);
+    let code = world.console.one_time_code(1).await.unwrap();
     let path = format!("/sign-in?code={code}");
     let signed_in = world.plain(Method::GET, &path).send().await.must(StatusCode::SEE_OTHER);
     assert_eq!(signed_in.header("location"), "./");
@@ -137,7 +137,7 @@ async fn a_one_time_code_signs_in_once() {
             "code_used_up"
         );
     }
-    let old = world.console.one_time_code(1);
+    let old = world.console.one_time_code(1).await.unwrap();
     world.advance(Span::from_secs(601));
     world.plain(Method::GET, &format!("/sign-in?code={old}")).send().await.must(StatusCode::UNAUTHORIZED);
 }

@@ -7,11 +7,12 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use carillon_console::config::PasswordCost;
-use carillon_console::{Console, ConsoleConfig, ensure_first_administrator, mint_token, router};
+use carillon_console::{Console, ConsoleConfig, Pages, ensure_first_administrator, mint_token, router};
 use carillon_coordination::{Coordination, Embedded, EmbeddedRegistry};
 use carillon_core::ids::{GroupId, JobId};
 use carillon_core::time::{Span, Timestamp};
 use carillon_store::accounts::{Grant, Role, TokenScope, User};
+use carillon_store::shards::{ClaimCause, ClaimNote};
 use carillon_store::sqlite::{SqliteConfig, SqliteStore};
 use carillon_store::{SharedStore, Store};
 use serde_json::{Value, json};
@@ -43,14 +44,28 @@ impl World {
 
     /// The same with another configuration.
     pub(crate) async fn with(configure: impl FnOnce(&mut ConsoleConfig)) -> Self {
+        Self::made(|store| store, configure).await
+    }
+
+    /// The same with something between the console and its store.
+    pub(crate) async fn behind(wrap: impl FnOnce(SharedStore) -> SharedStore) -> Self {
+        Self::made(wrap, |_| {}).await
+    }
+
+    async fn made(
+        wrap: impl FnOnce(SharedStore) -> SharedStore,
+        configure: impl FnOnce(&mut ConsoleConfig),
+    ) -> Self {
         let store = SqliteStore::open(SqliteConfig::in_memory()).await.unwrap();
         store.migrate().await.unwrap();
-        let store: SharedStore = Arc::new(store);
+        let store: SharedStore = wrap(Arc::new(store));
         let registry = EmbeddedRegistry::new();
         let start: Timestamp = "2026-11-20T09:00:00Z".parse().unwrap();
         let clock = Arc::new(AtomicI64::new(start.as_millis()));
         let mut config = ConsoleConfig::new(101);
         config.password_cost = CHEAP;
+        // Whatever was built on this machine.
+        config.pages = Pages::Folder("/nonexistent".into());
         configure(&mut config);
         let password =
             ensure_first_administrator(&store, CHEAP, start).await.unwrap().expect("the store is new");
@@ -87,7 +102,8 @@ impl World {
         for shard in shards {
             self.store.place(&[(shard.id, holders.clone())]).await.unwrap();
             if let Some(owner) = holders.first() {
-                self.store.claim(shard.id, shard.epoch, owner).await.unwrap().unwrap();
+                let note = ClaimNote { at: self.now(), room: "room-a".into(), cause: ClaimCause::First };
+                self.store.claim(shard.id, shard.epoch, owner, &note).await.unwrap().unwrap();
             }
         }
         group
