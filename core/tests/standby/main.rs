@@ -1,0 +1,6 @@
+//! Stories of a holder that does not own its shard, and of what an owner tells it.
+
+mod arming;
+mod scene;
+mod telling;
+mod watching;
