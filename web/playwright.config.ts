@@ -1,11 +1,22 @@
 import { defineConfig } from '@playwright/test';
 
 export default defineConfig({
-  testDir: './tests/e2e',
+  testDir: './e2e',
+  globalSetup: './e2e/start.ts',
   timeout: 60_000,
+  expect: { timeout: 15_000 },
+  // One after the other: the stories share one `carillon dev`, and two cores are shared by all of it.
   workers: 1,
+  fullyParallel: false,
+  forbidOnly: process.env.CI !== undefined,
+  reporter: [['list']],
   use: {
-    baseURL: process.env.CARILLON_CONSOLE ?? 'http://127.0.0.1:7700',
+    browserName: 'chromium',
+    locale: 'en-GB',
+    timezoneId: 'Asia/Shanghai',
+    viewport: { width: 1440, height: 900 },
+    // Movement is not what is judged, and what moves cannot be judged.
+    contextOptions: { reducedMotion: 'reduce' },
     launchOptions: {
       // Debian's Chromium: no browser is downloaded.
       executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',

@@ -57,6 +57,8 @@ export const api = createClient<paths>({
   fetch: (request) => fetch(request, { signal: AbortSignal.any([request.signal, AbortSignal.timeout(DEADLINE_MS)]) }),
   // `state=failed,dead`: the API reads lists separated by commas.
   querySerializer: { array: { style: 'form', explode: false } },
+  // The API takes an optional body as an object or as nothing at all, not as `null`.
+  bodySerializer: (body) => JSON.stringify(body ?? {}),
 });
 api.use(guard);
 

@@ -24,7 +24,7 @@ export function useTokenColumns({ tab, groupName, onRevoke }: ColumnsProps): Col
     {
       id: 'prefix',
       header: say('prefix'),
-      width: 140,
+      width: 160,
       from: 520,
       cell: (token) => <span className="mono">{token.prefix}…</span>,
     },

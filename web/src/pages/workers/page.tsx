@@ -50,7 +50,7 @@ export function WorkersPage() {
       title={say('title')}
       subtitle={
         all.length > 0 &&
-        `${say('workers', { count: all.length })} · ${say('runs', { count: running })} ${say('running').toLowerCase()}`
+        `${say('workers', { count: all.length })} · ${say('running_count', { count: count(running) })}`
       }
     >
       <div style={{ display: 'flex', flexWrap: 'wrap', gap: 8 }}>
@@ -102,7 +102,7 @@ export function WorkersPage() {
             actions={
               <span className="muted num">
                 {say('workers', { count: workers.length })} ·{' '}
-                {count(workers.reduce((sum, worker) => sum + worker.running, 0))} {say('running').toLowerCase()}
+                {say('running_count', { count: count(workers.reduce((sum, worker) => sum + worker.running, 0)) })}
               </span>
             }
             flush

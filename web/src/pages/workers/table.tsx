@@ -21,7 +21,6 @@ export function WorkerTable({ label, workers, onChoose }: WorkerTableProps) {
     {
       id: 'name',
       header: say('name'),
-      width: 190,
       cell: (worker) => (
         <UnstyledButton
           className={classes.name}

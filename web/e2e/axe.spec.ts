@@ -1,0 +1,44 @@
+import AxeBuilder from '@axe-core/playwright';
+import type { Page } from '@playwright/test';
+import { expect, test } from './fixtures';
+import { LOADING, pages } from './pages';
+
+/** Levels A and AA of WCAG 2.0, 2.1 and 2.2. */
+const LEVELS = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'];
+
+for (const one of pages) {
+  test(`axe finds nothing on ${one.name}, in both themes and both languages`, async ({ open, api, guard }) => {
+    // Four looks with a debug build and two cores.
+    test.setTimeout(120_000);
+    const path = await one.path(api);
+    for (const language of ['en', 'zh'] as const) {
+      const page = await open(undefined, { language });
+      if (one.signedOut) {
+        guard.expect(401, /\/sessions\/current$/);
+        await page.context().clearCookies();
+      }
+      for (const theme of ['light', 'dark'] as const) {
+        await page.emulateMedia({ colorScheme: theme });
+        if (theme === 'light') await page.goto(path);
+        await settled(page);
+        await expect(page.locator('html')).toHaveAttribute('data-mantine-color-scheme', theme);
+        await expect(page.locator('html')).toHaveAttribute('lang', language === 'zh' ? 'zh-CN' : 'en');
+        expect(await violations(page), `${one.name}, ${theme}, ${language}`).toEqual([]);
+      }
+      await page.context().close();
+    }
+  });
+}
+
+async function settled(page: Page) {
+  await expect(page.getByRole('heading', { level: 1 })).toBeVisible();
+  await expect(page.getByText(LOADING)).toHaveCount(0);
+}
+
+async function violations(page: Page) {
+  const { violations } = await new AxeBuilder({ page }).withTags(LEVELS).analyze();
+  return violations.map(
+    ({ id, nodes }) =>
+      `${id}: ${nodes.map((node) => `${node.target.join(' ')} (${node.any[0]?.message ?? node.failureSummary})`).join('; ')}`,
+  );
+}

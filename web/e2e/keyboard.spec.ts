@@ -1,0 +1,150 @@
+import type { Page } from '@playwright/test';
+import { expect, test } from './fixtures';
+import { LOADING, pages } from './pages';
+
+/** Tab presses after which a page counts as a trap: more than any page has stops. */
+const MOST_STOPS = 250;
+
+test('the pages of the navigation are reached by `g` and a letter', async ({ page }) => {
+  await page.goto('');
+  await expect(page.getByRole('heading', { level: 1 })).toBeVisible();
+  for (const one of pages.filter((one) => one.key)) {
+    await page.keyboard.press('g');
+    await page.keyboard.press(one.key ?? '');
+    const path = String(one.path.length === 0 ? (one.path as () => string)() : '').replace(/\?.*/, '');
+    await expect(page, one.name).toHaveURL(new RegExp(`/${path}(\\?.*)?$`));
+    await expect(page.getByRole('heading', { level: 1 })).toBeVisible();
+  }
+});
+
+test('Ctrl-K finds a job, `?` shows the keys, `/` goes to the filter, `t` changes the theme', async ({ page }) => {
+  await page.goto('jobs');
+  await expect(page.getByRole('link', { name: /hello/ }).first()).toBeVisible();
+
+  await page.keyboard.press('/');
+  await expect(page.locator('[data-filter]')).toBeFocused();
+  await page.keyboard.press('Escape');
+
+  await page.keyboard.press('?');
+  await expect(page.getByRole('dialog', { name: 'Keyboard shortcuts' })).toBeVisible();
+  await page.keyboard.press('Escape');
+  await expect(page.getByRole('dialog')).toHaveCount(0);
+
+  await page.keyboard.press('t');
+  await expect(page.locator('html')).toHaveAttribute('data-mantine-color-scheme', 'dark');
+  await page.keyboard.press('t');
+  await expect(page.locator('html')).toHaveAttribute('data-mantine-color-scheme', 'light');
+
+  await page.keyboard.press('Control+k');
+  await page.keyboard.type('never-lucky');
+  await expect(page.getByRole('dialog').getByText('never-lucky').first()).toBeVisible();
+  await page.keyboard.press('ArrowDown');
+  await page.keyboard.press('Enter');
+  await expect(page.getByRole('heading', { level: 1, name: 'never-lucky' })).toBeVisible();
+});
+
+for (const one of pages) {
+  test(`Tab reaches everything on ${one.name}, with a name and a mark, and leaves again`, async ({
+    page,
+    api,
+    guard,
+  }) => {
+    if (one.signedOut) {
+      guard.expect(401, /\/sessions\/current$/);
+      await page.context().clearCookies();
+    }
+    await page.goto(await one.path(api));
+    await expect(page.getByRole('heading', { level: 1 })).toBeVisible();
+    await expect(page.getByText(LOADING)).toHaveCount(0);
+    await walk(page, one.name);
+  });
+}
+
+/** Presses Tab until the page was gone through once. */
+async function walk(page: Page, name: string) {
+  const marked = await page.evaluate(markStops);
+  expect(marked, `${name}: stops`).toBeGreaterThan(0);
+  // From the beginning of the document, wherever the page put the focus.
+  await page.evaluate(() => {
+    if (document.activeElement instanceof HTMLElement) document.activeElement.blur();
+    document.getSelection()?.removeAllRanges();
+  });
+  const nameless: string[] = [];
+  const unmarked: string[] = [];
+  let first: string | undefined;
+  let around = false;
+  for (let press = 0; press < MOST_STOPS && !around; press += 1) {
+    await page.keyboard.press('Tab');
+    const stop = await page.evaluate(describeStop);
+    if (stop === null) {
+      // Past the last stop the browser itself has the focus for one press.
+      if (first !== undefined) around = true;
+      continue;
+    }
+    around = stop.seen && stop.id === first;
+    first ??= stop.id;
+    if (!stop.named) nameless.push(stop.what);
+    if (!stop.visible) unmarked.push(stop.what);
+  }
+  expect(around, `${name}: Tab comes around within ${MOST_STOPS} presses`).toBe(true);
+  expect(nameless, `${name}: stops without a name`).toEqual([]);
+  expect(unmarked, `${name}: stops without a mark of the focus`).toEqual([]);
+  expect(await page.evaluate(missedStops), `${name}: not reached`).toEqual([]);
+}
+
+/** Marks what the keyboard must reach; lists that change by themselves are not held to their first rows. */
+function markStops(): number {
+  const stops = [
+    ...document.querySelectorAll<HTMLElement>(
+      'a[href], button:not([disabled]), input:not([disabled]):not([type="hidden"]), textarea, [tabindex="0"]',
+    ),
+  ].filter(
+    (element) =>
+      element.tabIndex >= 0 &&
+      element.checkVisibility({ checkVisibilityCSS: true }) &&
+      !(element instanceof HTMLInputElement && element.type === 'radio' && !element.checked) &&
+      element.closest('tbody, [aria-hidden="true"]') === null,
+  );
+  for (const stop of stops) stop.dataset.stop = 'ahead';
+  return stops.length;
+}
+
+function describeStop() {
+  const element = document.activeElement as HTMLElement | null;
+  if (!element || element === document.body || element === document.documentElement) return null;
+  const seen = element.dataset.reached === 'yes';
+  element.dataset.reached = 'yes';
+  element.id ||= `stop-${Math.random().toString(36).slice(2)}`;
+  const labels = element instanceof HTMLInputElement || element instanceof HTMLTextAreaElement ? element.labels : null;
+  const text =
+    element.getAttribute('aria-label') ||
+    element.getAttribute('aria-labelledby') ||
+    element.textContent?.trim() ||
+    [...(labels ?? [])].map((label) => label.textContent).join('') ||
+    element.querySelector('title, [aria-label]')?.textContent ||
+    element.title;
+  // The mark may be drawn by the element or by the box around it: outlines, and borders that take the accent.
+  let visible = false;
+  for (let box: HTMLElement | null = element, up = 0; box && up < 4; box = box.parentElement, up += 1) {
+    const style = getComputedStyle(box);
+    if (style.outlineStyle !== 'none' && Number.parseFloat(style.outlineWidth) > 0) visible = true;
+  }
+  if (element.matches('input, textarea') && getComputedStyle(element).borderTopStyle === 'solid') visible = true;
+  if (element.matches('input[type="radio"], input[type="checkbox"]')) {
+    const box = element.nextElementSibling ?? element;
+    visible ||= getComputedStyle(box).outlineStyle !== 'none';
+  }
+  return {
+    id: element.id,
+    seen,
+    named: Boolean(text),
+    visible,
+    what: element.outerHTML.slice(0, 160),
+  };
+}
+
+function missedStops(): string[] {
+  return [...document.querySelectorAll<HTMLElement>('[data-stop="ahead"]')]
+    .filter((stop) => stop.dataset.reached !== 'yes' && stop.checkVisibility({ checkVisibilityCSS: true }))
+    .map((stop) => stop.outerHTML.slice(0, 160));
+}

@@ -1,0 +1,126 @@
+import { expect, fresh, test } from './fixtures';
+
+test('a click on "Trigger now" makes exactly one run, which is watched to its end and its log read', async ({
+  page,
+  api,
+}) => {
+  const name = fresh('once');
+  const job = await api.job(name, 'hello', { params: { name: 'the clicker' } });
+
+  await page.goto(`jobs/${job.id}`);
+  await page.getByRole('button', { name: 'Trigger now' }).click();
+  await expect(page).toHaveURL(/\/runs\/[0-9a-z]+$/);
+  await expect(page.getByRole('heading', { level: 1 })).toBeVisible();
+  await expect(page.getByText('Succeeded').first()).toBeVisible();
+  await expect(page.getByRole('log')).toContainText('the clicker');
+
+  const { items } = await api.get<{ items: { id: string }[] }>(`/runs?job=${job.id}`);
+  expect(items.map((run) => run.id)).toEqual([page.url().split('/').at(-1)]);
+
+  await page.goto(`jobs/${job.id}?tab=runs`);
+  await expect(page.getByRole('table').locator('tbody tr[data-index]')).toHaveCount(1);
+});
+
+test('what another window starts appears by itself', async ({ page, api }) => {
+  const name = fresh('live');
+  const job = await api.job(name, 'hello', { params: { name: 'another window' } });
+  await page.goto(`jobs/${job.id}?tab=runs`);
+  const rows = page.getByRole('table').locator('tbody tr[data-index]');
+  await expect(page.getByRole('heading', { level: 1, name })).toBeVisible();
+  await expect(rows).toHaveCount(0);
+  await api.trigger(job.id);
+  await expect(rows).toHaveCount(1);
+  await expect(rows.getByText('Succeeded')).toBeVisible();
+});
+
+test('a job is paused and resumed', async ({ page, api }) => {
+  const name = fresh('pausing');
+  const job = await api.job(name, 'hello', { schedule: { type: 'fixed_rate', every: '1h' } });
+  await page.goto(`jobs/${job.id}`);
+  await page.getByRole('button', { name: 'Pause' }).click();
+  const dialog = page.getByRole('dialog', { name: `Pause ${name}?` });
+  await dialog.getByRole('button', { name: 'Pause' }).click();
+  await expect(page.getByRole('button', { name: 'Resume' })).toBeVisible();
+  expect(await api.get(`/jobs/${job.id}`)).toMatchObject({ enabled: false });
+
+  await page.getByRole('button', { name: 'Resume' }).click();
+  await expect(page.getByRole('button', { name: 'Pause' })).toBeVisible();
+  expect(await api.get(`/jobs/${job.id}`)).toMatchObject({ enabled: true });
+});
+
+test('a dead letter is retried as it was, another with changed params, a third discarded', async ({ page, api }) => {
+  const name = fresh('unlucky');
+  const job = await api.job(name, 'never-lucky', { retry: { max_attempts: 1 }, params: { try: 1 } });
+  const [again, changed, discarded] = [await api.trigger(job.id), await api.trigger(job.id), await api.trigger(job.id)];
+  for (const run of [again, changed, discarded]) await api.runIs(run, 'dead', 'failed');
+
+  await page.goto(`dead-letters?job=${job.id}`);
+  const row = (run: string) => page.locator('tr[data-index]').filter({ has: page.locator(`a[href$="/runs/${run}"]`) });
+  await expect(page.locator('tr[data-index]')).toHaveCount(3);
+  await expect(row(again)).toContainText('Handler failed');
+
+  await row(again)
+    .getByRole('button', { name: `Retry ${name}` })
+    .click();
+  await page
+    .getByRole('dialog', { name: `Retry ${name}` })
+    .getByRole('button', { name: 'Retry' })
+    .click();
+  await expect.poll(async () => (await api.get<{ attempt: number; state: string }>(`/runs/${again}`)).attempt).toBe(2);
+  await api.runIs(again, 'dead', 'failed');
+
+  await row(changed)
+    .getByRole('button', { name: `Retry ${name}` })
+    .click();
+  const dialog = page.getByRole('dialog', { name: `Retry ${name}` });
+  const editor = dialog.getByRole('textbox');
+  await editor.click();
+  await page.keyboard.press('Control+a');
+  await page.keyboard.type('{"try": 2}');
+  await dialog.getByRole('button', { name: 'Start a new run' }).click();
+  await expect(page).toHaveURL(/\/runs\/[0-9a-z]+$/);
+  const started = page.url().split('/').at(-1) ?? '';
+  expect(started).not.toBe(changed);
+  expect(await api.get(`/runs/${started}`)).toMatchObject({ params: { try: 2 }, own_params: true });
+  await api.runIs(changed, 'cancelled');
+
+  await page.goto(`dead-letters?job=${job.id}`);
+  await row(discarded)
+    .getByRole('button', { name: `Discard ${name}` })
+    .click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Discard' }).click();
+  await expect(row(discarded)).toHaveCount(0);
+  expect(await api.get(`/runs/${discarded}`)).toMatchObject({ state: 'cancelled', reason: { code: 'discarded' } });
+});
+
+test('several dead letters are retried together', async ({ page, api }) => {
+  const name = fresh('unlucky-many');
+  const job = await api.job(name, 'never-lucky', { retry: { max_attempts: 1 } });
+  const runs = [await api.trigger(job.id), await api.trigger(job.id)];
+  for (const run of runs) await api.runIs(run, 'dead', 'failed');
+  await page.goto(`dead-letters?job=${job.id}`);
+  await expect(page.locator('tr[data-index]')).toHaveCount(2);
+  await page.getByRole('checkbox', { name: 'Select all rows that are loaded' }).check();
+  await page.getByRole('toolbar').getByRole('button', { name: 'Retry' }).click();
+  await page.getByRole('dialog', { name: 'Retry 2 dead letters?' }).getByRole('button', { name: 'Retry' }).click();
+  for (const run of runs) {
+    await expect.poll(async () => (await api.get<{ attempt: number }>(`/runs/${run}`)).attempt).toBe(2);
+  }
+});
+
+test('a running parallel job is cancelled', async ({ page, api }) => {
+  const name = fresh('primes');
+  const job = await api.job(name, 'count-primes', {
+    kind: 'parallel',
+    // More than a laptop counts before somebody has clicked.
+    params: { below: 400_000_000, subtasks: 20_000 },
+  });
+  const run = await api.trigger(job.id);
+  await api.runIs(run, 'running');
+  await page.goto(`runs/${run}`);
+  await expect(page.getByText('Running').first()).toBeVisible();
+  await page.getByRole('button', { name: 'Cancel' }).click();
+  await page.getByRole('dialog', { name: 'Cancel this run?' }).getByRole('button', { name: 'Cancel' }).last().click();
+  await api.runIs(run, 'cancelled');
+  await expect(page.getByText('Cancelled').first()).toBeVisible();
+});
