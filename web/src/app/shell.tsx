@@ -83,17 +83,14 @@ export function Shell() {
       <aside className={classes.side}>
         <Navigation path={path} />
       </aside>
-      <Drawer
-        opened={menu}
-        onClose={closeMenu}
-        size={260}
-        withCloseButton={false}
-        padding={0}
-        classNames={{ content: classes.drawer }}
-        aria-label={say('nav.label')}
-      >
-        <Navigation path={path} />
-      </Drawer>
+      <Drawer.Root opened={menu} onClose={closeMenu} size={260}>
+        <Drawer.Overlay />
+        <Drawer.Content className={classes.drawer} aria-label={say('nav.label')}>
+          <Drawer.Body p={0}>
+            <Navigation path={path} />
+          </Drawer.Body>
+        </Drawer.Content>
+      </Drawer.Root>
       <div className={classes.column}>
         <div className={classes.bar}>
           <ActionIcon className={classes.menu} onClick={openMenu} aria-label={say('nav.open')} size="lg">

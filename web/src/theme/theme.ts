@@ -1,4 +1,9 @@
-import { type CSSVariablesResolver, createTheme, type MantineColorsTuple } from '@mantine/core';
+import {
+  type CSSVariablesResolver,
+  createTheme,
+  defaultVariantColorsResolver,
+  type MantineColorsTuple,
+} from '@mantine/core';
 
 /** Verdigris: the accent, from paper to ink. */
 const verdigris: MantineColorsTuple = [
@@ -34,6 +39,12 @@ export const theme = createTheme({
   autoContrast: true,
   luminanceThreshold: 0.35,
   colors: { verdigris, dark },
+  // Mantine computes what stands on the accent from its light shade alone; ours differs by theme.
+  variantColorResolver: (input) => {
+    const colours = defaultVariantColorsResolver(input);
+    const onAccent = input.variant === 'filled' && (input.color ?? 'verdigris') === 'verdigris';
+    return onAccent ? { ...colours, color: 'var(--c-on-accent)' } : colours;
+  },
   fontFamily:
     "'Inter Variable', Inter, system-ui, -apple-system, 'Segoe UI', 'PingFang SC', 'Microsoft YaHei', 'Noto Sans CJK SC', sans-serif",
   fontFamilyMonospace: "ui-monospace, 'SF Mono', 'JetBrains Mono', Menlo, Consolas, 'DejaVu Sans Mono', monospace",
@@ -48,6 +59,7 @@ export const theme = createTheme({
   cursorType: 'pointer',
   components: {
     Button: { defaultProps: { size: 'xs' } },
+    Checkbox: { defaultProps: { iconColor: 'var(--c-on-accent)' } },
     ActionIcon: { defaultProps: { variant: 'subtle', color: 'gray' } },
     TextInput: { defaultProps: { size: 'xs' } },
     PasswordInput: { defaultProps: { size: 'sm' } },
