@@ -178,6 +178,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/fires/next": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The next fires of all jobs
+         * @description Of the task groups that you may see: each enabled job's next fire, soonest first.
+         *
+         *     Needs a sign-in or a personal token.
+         */
+        get: operations["next_fires"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/grants": {
         parameters: {
             query?: never;
@@ -464,6 +486,50 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/jobs/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Pause jobs
+         * @description Each as by itself.
+         *
+         *     Needs the role `operator` on the task group.
+         */
+        post: operations["pause_jobs"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/jobs/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Resume jobs
+         * @description Each as by itself.
+         *
+         *     Needs the role `operator` on the task group.
+         */
+        post: operations["resume_jobs"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/me": {
         parameters: {
             query?: never;
@@ -500,6 +566,29 @@ export interface paths {
          *     Needs a sign-in or a personal token.
          */
         post: operations["change_password"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/overview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The overview
+         * @description Figures by minutes (windows up to six hours) or hours, the objective for lateness with its budget, the latest starts, machine rooms. Figures
+         *     come from what the servers wrote every few seconds.
+         *
+         *     Needs a sign-in or a personal token.
+         */
+        get: operations["overview"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -593,6 +682,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/runs/{run}/log/search": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Search in the log of a run
+         * @description Looks through at most 64 MiB a request.
+         *
+         *     Needs the role `viewer` on the task group.
+         */
+        get: operations["search_log"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/runs/{run}/retry": {
         parameters: {
             query?: never;
@@ -631,6 +742,72 @@ export interface paths {
         get: operations["run_subtasks"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cancel runs
+         * @description Each as by itself.
+         *
+         *     Needs the role `operator` on the task group.
+         */
+        post: operations["cancel_runs"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/histogram": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Runs over time
+         * @description By the time at which they ended; for a single job by their fire time. From figures by the minute for the last three days and by the hour before.
+         *
+         *     Needs a sign-in or a personal token.
+         */
+        get: operations["runs_histogram"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/retry": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Retry dead letters by their ids
+         * @description Each as by itself.
+         *
+         *     Needs the role `operator` on the task group.
+         */
+        post: operations["retry_runs"];
         delete?: never;
         options?: never;
         head?: never;
@@ -792,6 +969,28 @@ export interface paths {
          *     Needs a sign-in or a personal token.
          */
         get: operations["list_shards"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/shards/handovers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The hand-over timeline
+         * @description Every change of a shard's owner, newest first; kept for 90 days.
+         *
+         *     Needs a sign-in or a personal token.
+         */
+        get: operations["list_hand_overs"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1021,6 +1220,62 @@ export interface components {
          * @enum {string}
          */
         Backoff: "fixed" | "exponential";
+        /** @description The runs of one bar. */
+        Bar: {
+            /**
+             * Format: date-time
+             * @description Its first instant.
+             */
+            at: string;
+            /**
+             * Format: int64
+             * @description Failed for good, died or timed out.
+             */
+            failed: number;
+            /**
+             * Format: int64
+             * @description Could not start in time.
+             */
+            missed: number;
+            /**
+             * Format: int64
+             * @description Planned, running or cancelled: known for a single job only.
+             */
+            other: number;
+            /**
+             * Format: int64
+             * @description Left out by a policy.
+             */
+            skipped: number;
+            /**
+             * Format: int64
+             * @description Succeeded.
+             */
+            succeeded: number;
+        };
+        /** @description What became of them. */
+        BulkDone: {
+            /** @description Those that were not, and why. */
+            refused: components["schemas"]["BulkRefused"][];
+            /** @description How many were treated. */
+            treated: number;
+        };
+        /** @description One that was not treated. */
+        BulkRefused: {
+            /** @description The code of the refusal. */
+            code: string;
+            /** @description Why. */
+            detail: string;
+            /** @description Its id. */
+            id: string;
+        };
+        /**
+         * @description Why a shard changed its owner: `first` (nobody owned it), `handed_over` (a drain or a better placement), `owner_gone` (its owner does not live any
+         *     longer), `lock_lost` (its owner lives but lost the trigger lock), `owner_lags` (its owner's planning lagged), `again` (the same server after a
+         *     restart or a doubt).
+         * @enum {string}
+         */
+        Cause: "first" | "handed_over" | "owner_gone" | "lock_lost" | "owner_lags" | "again";
         /** @description A job after a change. */
         ChangedJob: components["schemas"]["JobView"] & {
             /** @description Runs of the version before that could not be withdrawn in time and may start all the same; any other one will not. */
@@ -1157,6 +1412,49 @@ export interface components {
             /** @description What was given and what would be right. */
             message: string;
         };
+        /** @description What happened in some span of time. */
+        FiguresView: {
+            /**
+             * Format: int64
+             * @description Runs that failed for good.
+             */
+            failed: number;
+            /**
+             * Format: int64
+             * @description The latest start.
+             */
+            lateness_max_us?: number | null;
+            /**
+             * Format: int64
+             * @description Half of the starts were no later, in microseconds; absent without starts.
+             */
+            lateness_p50_us?: number | null;
+            /**
+             * Format: int64
+             * @description 99 of 100 starts were no later.
+             */
+            lateness_p99_us?: number | null;
+            /**
+             * Format: int64
+             * @description Fires that could not start in time.
+             */
+            missed: number;
+            /**
+             * Format: int64
+             * @description Fires that a policy left out.
+             */
+            skipped: number;
+            /**
+             * Format: int64
+             * @description Handlers that started.
+             */
+            started: number;
+            /**
+             * Format: int64
+             * @description Runs that succeeded.
+             */
+            succeeded: number;
+        };
         /** @description One nominal fire time of a job and what became of it. */
         FireView: {
             /**
@@ -1216,8 +1514,38 @@ export interface components {
         GroupChange: {
             /** @description Free text. */
             description?: string | null;
+            /**
+             * Format: int32
+             * @description How many days final runs are kept, with their logs; 0 to go by the consoles' setting again.
+             */
+            keep_days?: number | null;
             /** @description The name for people. */
             name?: string | null;
+        };
+        /** @description What lives in a task group, as the servers say. */
+        GroupCounts: {
+            /**
+             * Format: int64
+             * @description Its jobs; less than all while a shard has no live owner.
+             */
+            jobs: number;
+            /**
+             * Format: int64
+             * @description Planned and running runs.
+             */
+            open_runs: number;
+            /** @description The machine rooms of the owners. */
+            owner_rooms: string[];
+            /**
+             * Format: int64
+             * @description Shards that have a live owner.
+             */
+            shards_owned: number;
+            /**
+             * Format: int64
+             * @description Connected workers, each counted once.
+             */
+            workers: number;
         };
         /** @description A task group. */
         GroupView: {
@@ -1231,6 +1559,7 @@ export interface components {
              * @description The cluster.
              */
             cluster: number;
+            counts?: components["schemas"]["GroupCounts"] | null;
             /**
              * Format: date-time
              * @description When it was created.
@@ -1243,6 +1572,11 @@ export interface components {
              * @example 101-1-2-6601
              */
             id: string;
+            /**
+             * Format: int32
+             * @description How many days its final runs are kept; absent where it goes by the consoles' setting.
+             */
+            keep_days?: number | null;
             /** @description The name for people. */
             name: string;
             /**
@@ -1284,6 +1618,50 @@ export interface components {
              * @description Runs that may wait.
              */
             queue: number;
+        };
+        /** @description A change of a shard's owner. */
+        HandOverView: {
+            /**
+             * Format: date-time
+             * @description When the new owner claimed the shard.
+             */
+            at: string;
+            /** @description Why. */
+            cause: components["schemas"]["Cause"];
+            /** @description The epoch that began. */
+            epoch: string;
+            /** @description Where that one stands, as far as it is known. */
+            from_room?: string | null;
+            /** @description Who owned it before; absent for the first owner. */
+            from_server?: string | null;
+            /** @description Its task group. */
+            group: string;
+            /**
+             * @description The shard.
+             * @example 101-1-2-6601.0
+             */
+            shard: string;
+            /** @description Where that one stands. */
+            to_room: string;
+            /** @description Who owns it since. */
+            to_server: string;
+        };
+        /** @description Runs over time. */
+        Histogram: {
+            /** @description The bars, oldest first, without gaps. */
+            bars: components["schemas"]["Bar"][];
+            /** @description Whether every run was counted; false where a job has more than 5,000 in that time, of which the newest are. */
+            complete: boolean;
+            /**
+             * @description How much time a bar covers.
+             * @example 30m
+             */
+            step: string;
+        };
+        /** @description Which jobs. */
+        JobIds: {
+            /** @description Their numbers: 1 to 200. */
+            ids: number[];
         };
         /**
          * @description How a job is run.
@@ -1386,6 +1764,8 @@ export interface components {
             id: number;
             /** @description The next fire times; empty while paused and for schedules that no clock drives. */
             next_fires: string[];
+            /** @description Its last runs, newest last, where a list was asked for with `include=outcomes`. */
+            outcomes?: components["schemas"]["OutcomeView"][] | null;
             /**
              * Format: int32
              * @description Grows with each edit: the `ETag`.
@@ -1410,6 +1790,31 @@ export interface components {
         Ledger: components["schemas"]["Page_FireView"] & {
             /** @description Fires to come, soonest first; on the first page only. */
             upcoming: components["schemas"]["FireView"][];
+        };
+        /** @description A line that holds the text. */
+        LogMatch: {
+            /**
+             * Format: int64
+             * @description The byte offset at which the line begins.
+             */
+            offset: number;
+            /** @description The line, cut where it is long. */
+            text: string;
+        };
+        /** @description The lines that hold a text. */
+        LogMatches: {
+            /** @description The lines, in the log's order. */
+            matches: components["schemas"]["LogMatch"][];
+            /**
+             * Format: int64
+             * @description Where to go on; absent when the log was looked through to its end.
+             */
+            next_offset?: number | null;
+            /**
+             * Format: int64
+             * @description The log's length in bytes so far.
+             */
+            total: number;
         };
         /** @description A piece of a log. */
         LogPiece: {
@@ -1616,6 +2021,46 @@ export interface components {
             /** @description At least 8 characters; generated and shown once unless given. */
             password?: string | null;
         };
+        /** @description A job's next fire. */
+        NextFire: {
+            /**
+             * Format: date-time
+             * @description When.
+             */
+            fire_time: string;
+            /** @description Its task group. */
+            group: string;
+            /**
+             * Format: int32
+             * @description The job.
+             */
+            job: number;
+            /** @description Its name. */
+            job_name: string;
+            /** @description What its schedule means, in English. */
+            schedule_sentence: string;
+        };
+        /** @description The next fires. */
+        NextFires: {
+            /** @description Whether every job was looked at; false where there are more than 10,000. */
+            complete: boolean;
+            /** @description Each enabled job's next fire, soonest first. */
+            items: components["schemas"]["NextFire"][];
+        };
+        /** @description How one of a job's last runs stands. */
+        OutcomeView: {
+            /**
+             * Format: date-time
+             * @description When it was due.
+             */
+            fire_time: string;
+            /** @description How late its handler started. */
+            lateness?: string | null;
+            /** @description The run. */
+            run: string;
+            /** @description Its state. */
+            state: components["schemas"]["RunState"];
+        };
         /** @description What becomes of a fire that meets a run of the same job still running, anywhere. The default is `queue`. */
         Overlap: {
             /**
@@ -1639,6 +2084,40 @@ export interface components {
         } | {
             /** @enum {string} */
             policy: "replace";
+        };
+        /** @description What happened lately, and where things stand. */
+        Overview: {
+            /** @description Runs that failed for good and are neither retried nor discarded; counted to 10,000. */
+            dead_letters: number;
+            /** @description There are more. */
+            dead_letters_capped: boolean;
+            /**
+             * Format: date-time
+             * @description The first instant of the window.
+             */
+            from: string;
+            /** @description The figures of the last second, of all task groups, as this console heard them from the servers. */
+            now: components["schemas"]["StatsNow"];
+            /** @description The window by steps, oldest first, without gaps; the last one is not over. */
+            points: components["schemas"]["PointView"][];
+            /** @description The machine rooms of the live servers, by name. */
+            rooms: components["schemas"]["RoomView"][];
+            /** @description The objective for lateness and how much of its budget is left. */
+            slo: components["schemas"]["SloView"];
+            /**
+             * @description How much time a point covers.
+             * @example 1m
+             */
+            step: string;
+            /**
+             * Format: date-time
+             * @description Its end: now.
+             */
+            to: string;
+            /** @description The whole window. */
+            total: components["schemas"]["FiguresView"];
+            /** @description The starts of the window that were latest, worst first, as far as their runs are kept. */
+            worst: components["schemas"]["WorstView"][];
         };
         /** @description One page of a list. */
         Page_AuditView: {
@@ -1768,6 +2247,7 @@ export interface components {
                  * @description The cluster.
                  */
                 cluster: number;
+                counts?: components["schemas"]["GroupCounts"] | null;
                 /**
                  * Format: date-time
                  * @description When it was created.
@@ -1780,6 +2260,11 @@ export interface components {
                  * @example 101-1-2-6601
                  */
                 id: string;
+                /**
+                 * Format: int32
+                 * @description How many days its final runs are kept; absent where it goes by the consoles' setting.
+                 */
+                keep_days?: number | null;
                 /** @description The name for people. */
                 name: string;
                 /**
@@ -1813,6 +2298,42 @@ export interface components {
             total_capped?: boolean;
         };
         /** @description One page of a list. */
+        Page_HandOverView: {
+            /** @description The items, in the order the list is documented to have. */
+            items: {
+                /**
+                 * Format: date-time
+                 * @description When the new owner claimed the shard.
+                 */
+                at: string;
+                /** @description Why. */
+                cause: components["schemas"]["Cause"];
+                /** @description The epoch that began. */
+                epoch: string;
+                /** @description Where that one stands, as far as it is known. */
+                from_room?: string | null;
+                /** @description Who owned it before; absent for the first owner. */
+                from_server?: string | null;
+                /** @description Its task group. */
+                group: string;
+                /**
+                 * @description The shard.
+                 * @example 101-1-2-6601.0
+                 */
+                shard: string;
+                /** @description Where that one stands. */
+                to_room: string;
+                /** @description Who owns it since. */
+                to_server: string;
+            }[];
+            /** @description Give it as `cursor` for the next page; absent on the last one. */
+            next_cursor?: string | null;
+            /** @description How many items the whole list has, on the first page of lists that can be counted cheaply. */
+            total?: number | null;
+            /** @description There are more than `total`, which stops counting at 10,000. */
+            total_capped?: boolean;
+        };
+        /** @description One page of a list. */
         Page_JobView: {
             /** @description The items, in the order the list is documented to have. */
             items: (components["schemas"]["JobSpec"] & {
@@ -1833,6 +2354,8 @@ export interface components {
                 id: number;
                 /** @description The next fire times; empty while paused and for schedules that no clock drives. */
                 next_fires: string[];
+                /** @description Its last runs, newest last, where a list was asked for with `include=outcomes`. */
+                outcomes?: components["schemas"]["OutcomeView"][] | null;
                 /**
                  * Format: int32
                  * @description Grows with each edit: the `ETag`.
@@ -1901,7 +2424,7 @@ export interface components {
                  * @description The job that fired.
                  */
                 job: number;
-                /** @description The job's name; absent when it was deleted. */
+                /** @description The job's name, or the one it had when it was deleted. */
                 job_name?: string | null;
                 /**
                  * Format: int32
@@ -2244,6 +2767,14 @@ export interface components {
             /** @description Its shards in order. */
             shards: components["schemas"]["ShardView"][];
         };
+        /** @description Figures of one step. */
+        PointView: components["schemas"]["FiguresView"] & {
+            /**
+             * Format: date-time
+             * @description Its first instant.
+             */
+            at: string;
+        };
         /** @description A fire in a preview. */
         PreviewFireView: {
             /**
@@ -2335,6 +2866,8 @@ export interface components {
         };
         /** @description A run that was made due again. */
         Retried: components["schemas"]["RunView"] & {
+            /** @description The run that was triggered in its place, where other params were given. */
+            new_run?: string | null;
             /**
              * Format: int32
              * @description The number of its next attempt.
@@ -2345,6 +2878,8 @@ export interface components {
         Retry: {
             /** @description Of a parallel run: only the subtasks that failed, with the results of the others kept. */
             failed_subtasks_only?: boolean | null;
+            /** @description Other params: a retry keeps its run's own, so this triggers the job anew with them, and the dead letter stays as it is. */
+            params?: unknown;
         };
         /** @description Which ends of an attempt lead to another one. */
         RetryOn: {
@@ -2385,6 +2920,23 @@ export interface components {
          * @enum {string}
          */
         Role: "viewer" | "operator" | "developer" | "owner";
+        /** @description A machine room with its live servers. */
+        RoomView: {
+            /** @description Its name; empty where servers have none. */
+            room: string;
+            /** @description Live servers. */
+            servers: number;
+            /** @description Those of them that answered just now. */
+            servers_answering: number;
+            /** @description Those of them that hand their shards over. */
+            servers_draining: number;
+            /** @description Shards held there, as owner or standby. */
+            shards_held: number;
+            /** @description Shards owned there. */
+            shards_owned: number;
+            /** @description Workers that stand there, each counted once. */
+            workers: number;
+        };
         /** @description How a worker is chosen among the eligible ones. The default is `any`. */
         Routing: {
             /** @enum {string} */
@@ -2422,6 +2974,11 @@ export interface components {
             attempts: components["schemas"]["AttemptView"][];
             /** @description The epoch it was planned under last. */
             epoch: string;
+            /**
+             * Format: int32
+             * @description How many attempts the job's version allows; absent where that version is not known any longer.
+             */
+            max_attempts?: number | null;
             /** @description Whether the params are this run's own, not the job's. */
             own_params: boolean;
             /** @description What the handler was given. */
@@ -2437,6 +2994,11 @@ export interface components {
             shard: string;
             /** @description What happened, in order. */
             timeline: components["schemas"]["TimelineEntry"][];
+        };
+        /** @description Which runs. */
+        RunIds: {
+            /** @description Their ids: 1 to 200, what a request can do within its time. */
+            ids: string[];
         };
         /**
          * @description Where a run is in its life.
@@ -2482,7 +3044,7 @@ export interface components {
              * @description The job that fired.
              */
             job: number;
-            /** @description The job's name; absent when it was deleted. */
+            /** @description The job's name, or the one it had when it was deleted. */
             job_name?: string | null;
             /**
              * Format: int32
@@ -2740,6 +3302,99 @@ export interface components {
             /** @description The other holders, next in line first. */
             standbys: string[];
         };
+        /** @description The objective: a share of all starts is no later than a target. */
+        SloView: {
+            /**
+             * Format: double
+             * @description How many late or missed fires the objective allows for so many starts.
+             */
+            budget: number;
+            /**
+             * Format: double
+             * @description The share of the budget that is left, from 1 down; below 0 when it is overspent.
+             */
+            budget_left: number;
+            /**
+             * Format: int64
+             * @description Starts that were no later than the target.
+             */
+            good: number;
+            /**
+             * Format: double
+             * @description The share of good starts that is wanted, between 0 and 1.
+             */
+            objective: number;
+            /**
+             * Format: double
+             * @description The share that was good; absent without starts.
+             */
+            share?: number | null;
+            /**
+             * Format: int64
+             * @description How many there were.
+             */
+            spent: number;
+            /**
+             * @description The largest lateness that is good.
+             * @example 1s
+             */
+            target: string;
+            /**
+             * Format: int64
+             * @description Starts and missed fires in that time.
+             */
+            total: number;
+            /**
+             * @description Over how much time.
+             * @example 30d
+             */
+            window: string;
+        };
+        /** @description The figures of the last second: the data of a `stats` event. */
+        StatsNow: {
+            /**
+             * Format: int64
+             * @description Runs that failed for good.
+             */
+            failed_per_second: number;
+            /**
+             * Format: int64
+             * @description Handlers that started.
+             */
+            fires_per_second: number;
+            /**
+             * Format: int32
+             * @description The latest start.
+             */
+            lateness_max_us: number;
+            /**
+             * Format: int64
+             * @description Half of the starts were no later, in microseconds.
+             */
+            lateness_p50_us: number;
+            /**
+             * Format: int32
+             * @description 99 of 100 were no later, at the worst server.
+             */
+            lateness_p99_us: number;
+            /**
+             * Format: int64
+             * @description Runs in progress.
+             */
+            running: number;
+            /** @description Servers that gave theirs. */
+            servers: number;
+            /**
+             * Format: int64
+             * @description Runs that succeeded.
+             */
+            succeeded_per_second: number;
+            /**
+             * Format: int64
+             * @description Runs planned and not started.
+             */
+            waiting: number;
+        };
         /** @description The subtasks of an attempt of a parallel run. */
         Subtasks: components["schemas"]["Page_SubtaskView"] & {
             /** @description How far the map is. */
@@ -2927,6 +3582,14 @@ export interface components {
             sdk_version: string;
             /** @description The servers it has a stream to. */
             servers: string[];
+        };
+        /** @description A late start. */
+        WorstView: components["schemas"]["RunView"] & {
+            /**
+             * Format: int64
+             * @description How late the handler started then, in milliseconds.
+             */
+            late_ms: number;
         };
     };
     responses: {
@@ -3295,6 +3958,35 @@ export interface operations {
             503: components["responses"]["Refused503"];
         };
     };
+    next_fires: {
+        parameters: {
+            query?: {
+                /** @description Only this task group's. */
+                group?: string;
+                /** @description How many (default 20). */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The next fires. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NextFires"];
+                };
+            };
+            401: components["responses"]["Refused401"];
+            403: components["responses"]["Refused403"];
+            422: components["responses"]["Refused422"];
+            503: components["responses"]["Refused503"];
+        };
+    };
     list_grants: {
         parameters: {
             query?: {
@@ -3398,6 +4090,8 @@ export interface operations {
             query?: {
                 /** @description `next_cursor` of the page before. */
                 cursor?: string;
+                /** @description `counts` for what lives in each, too. */
+                include?: "counts";
                 /** @description Items on the page (default 50). */
                 limit?: number;
             };
@@ -3622,6 +4316,8 @@ export interface operations {
                 enabled?: boolean;
                 /** @description Only this task group's. */
                 group?: string;
+                /** @description `outcomes` for each job's last 20 runs, too. */
+                include?: "outcomes";
                 /** @description Only this kind. */
                 kind?: components["schemas"]["JobKind"];
                 /** @description Only jobs with this label, as `key=value`. */
@@ -4030,6 +4726,68 @@ export interface operations {
             503: components["responses"]["Refused503"];
         };
     };
+    pause_jobs: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["JobIds"];
+            };
+        };
+        responses: {
+            /** @description What became of them. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BulkDone"];
+                };
+            };
+            400: components["responses"]["Refused400"];
+            401: components["responses"]["Refused401"];
+            403: components["responses"]["Refused403"];
+            413: components["responses"]["Refused413"];
+            415: components["responses"]["Refused415"];
+            422: components["responses"]["Refused422"];
+            503: components["responses"]["Refused503"];
+        };
+    };
+    resume_jobs: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["JobIds"];
+            };
+        };
+        responses: {
+            /** @description What became of them. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BulkDone"];
+                };
+            };
+            400: components["responses"]["Refused400"];
+            401: components["responses"]["Refused401"];
+            403: components["responses"]["Refused403"];
+            413: components["responses"]["Refused413"];
+            415: components["responses"]["Refused415"];
+            422: components["responses"]["Refused422"];
+            503: components["responses"]["Refused503"];
+        };
+    };
     me: {
         parameters: {
             query?: never;
@@ -4078,6 +4836,35 @@ export interface operations {
             403: components["responses"]["Refused403"];
             413: components["responses"]["Refused413"];
             415: components["responses"]["Refused415"];
+            422: components["responses"]["Refused422"];
+            503: components["responses"]["Refused503"];
+        };
+    };
+    overview: {
+        parameters: {
+            query?: {
+                /** @description Only this task group's; all that you may see unless given. */
+                group?: string;
+                /** @description How far back, such as `15m`, `1h` (the default), `24h`, at most `90d`. */
+                window?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What happened lately. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Overview"];
+                };
+            };
+            401: components["responses"]["Refused401"];
+            403: components["responses"]["Refused403"];
             422: components["responses"]["Refused422"];
             503: components["responses"]["Refused503"];
         };
@@ -4182,6 +4969,8 @@ export interface operations {
             query?: {
                 /** @description The attempt; the current one unless given. */
                 attempt?: number;
+                /** @description Text only: all of it, as a file to save. */
+                download?: boolean;
                 /** @description Text only: go on with what is written until the attempt is over. */
                 follow?: boolean;
                 /** @description `json` for an answer with offsets, whatever the header `Accept` says. */
@@ -4190,7 +4979,7 @@ export interface operations {
                 from?: number;
             };
             header?: {
-                /** @description `bytes=from-` or `bytes=from-to`. */
+                /** @description `bytes=from-`, `bytes=from-to` or `bytes=-length` for the end. */
                 Range?: string | null;
             };
             path: {
@@ -4232,6 +5021,43 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            422: components["responses"]["Refused422"];
+            503: components["responses"]["Refused503"];
+        };
+    };
+    search_log: {
+        parameters: {
+            query: {
+                /** @description The attempt; the current one unless given. */
+                attempt?: number;
+                /** @description Byte offset to begin at: 0, or `next_offset` of the answer before. */
+                from?: number;
+                /** @description Matches at most (default 100). */
+                limit?: number;
+                /** @description The text, ignoring the case of ASCII letters. */
+                text: string;
+            };
+            header?: never;
+            path: {
+                /** @description Its id. */
+                run: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The lines that hold the text. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LogMatches"];
+                };
+            };
+            401: components["responses"]["Refused401"];
+            403: components["responses"]["Refused403"];
+            404: components["responses"]["Refused404"];
             422: components["responses"]["Refused422"];
             503: components["responses"]["Refused503"];
         };
@@ -4315,6 +5141,103 @@ export interface operations {
             401: components["responses"]["Refused401"];
             403: components["responses"]["Refused403"];
             404: components["responses"]["Refused404"];
+            422: components["responses"]["Refused422"];
+            503: components["responses"]["Refused503"];
+        };
+    };
+    cancel_runs: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RunIds"];
+            };
+        };
+        responses: {
+            /** @description What became of them. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BulkDone"];
+                };
+            };
+            400: components["responses"]["Refused400"];
+            401: components["responses"]["Refused401"];
+            403: components["responses"]["Refused403"];
+            413: components["responses"]["Refused413"];
+            415: components["responses"]["Refused415"];
+            422: components["responses"]["Refused422"];
+            503: components["responses"]["Refused503"];
+        };
+    };
+    runs_histogram: {
+        parameters: {
+            query?: {
+                /** @description About how many bars (default 60); they have a round length, so there may be fewer. */
+                bars?: number;
+                /** @description From then on (default: 24 h before `to`). */
+                from?: string;
+                /** @description Only this task group's. */
+                group?: string;
+                /** @description Only this job's. */
+                job?: number;
+                /** @description Up to then (default: now). */
+                to?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The bars. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Histogram"];
+                };
+            };
+            401: components["responses"]["Refused401"];
+            403: components["responses"]["Refused403"];
+            422: components["responses"]["Refused422"];
+            503: components["responses"]["Refused503"];
+        };
+    };
+    retry_runs: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RunIds"];
+            };
+        };
+        responses: {
+            /** @description What became of them. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BulkDone"];
+                };
+            };
+            400: components["responses"]["Refused400"];
+            401: components["responses"]["Refused401"];
+            403: components["responses"]["Refused403"];
+            413: components["responses"]["Refused413"];
+            415: components["responses"]["Refused415"];
             422: components["responses"]["Refused422"];
             503: components["responses"]["Refused503"];
         };
@@ -4583,6 +5506,39 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Page_ShardView"];
+                };
+            };
+            401: components["responses"]["Refused401"];
+            403: components["responses"]["Refused403"];
+            422: components["responses"]["Refused422"];
+            503: components["responses"]["Refused503"];
+        };
+    };
+    list_hand_overs: {
+        parameters: {
+            query?: {
+                /** @description Only those at or later than this (default: a day ago). */
+                from?: string;
+                /** @description Only of this task group's shards. */
+                group?: string;
+                /** @description Items on the page (default 50). */
+                limit?: number;
+                /** @description Only those earlier than this. */
+                to?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Those of the task groups that you may see. Without a cursor: ask with `to` for older ones. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_HandOverView"];
                 };
             };
             401: components["responses"]["Refused401"];
