@@ -2,7 +2,7 @@
 # Runs every test there is, on a fresh machine, too.
 #
 #   run-all.sh          fmt clippy workspace docs ha: everything; the workspace's tests include the simulation
-#   run-all.sh STEP...  only these; and sim, the simulation alone with SEEDS of your choice
+#   run-all.sh STEP...  only these; and sim, the simulation alone with SEEDS of your choice, and faults, the quick selection of the fault table
 #
 # Installs the services the tests need where it may (Debian, as root), otherwise says what to install. Starts a ZooKeeper
 # ensemble and a MariaDB of its own on free ports in a temporary folder and stops them whatever happens. Every step's own
@@ -14,7 +14,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-readonly ALL=(fmt clippy workspace docs ha) STEPS=(fmt clippy workspace docs sim ha)
+readonly ALL=(fmt clippy workspace docs ha) STEPS=(fmt clippy workspace docs sim ha faults)
 export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-auto} RUST_BACKTRACE=${RUST_BACKTRACE:-1}
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/carillon-test.XXXXXX")
@@ -40,6 +40,7 @@ missing_packages() {
     [[ -e /usr/share/java/zookeeper.jar ]] && command -v java >/dev/null || echo zookeeper
     command -v mariadbd >/dev/null || [[ -x /usr/sbin/mariadbd ]] || echo mariadb-server
     command -v nginx >/dev/null || [[ -x /usr/sbin/nginx ]] || echo nginx
+    command -v ip >/dev/null || [[ -x /usr/sbin/ip ]] || echo iproute2
 }
 
 install_services() {
@@ -87,6 +88,12 @@ step_ha() {
     # The whole workspace each time: another selection of packages would mean other features, and everything built again.
     cargo build --workspace --bins &&
         cargo test --workspace --no-fail-fast --lib --test first_run --test end_to_end --test crash --test failover -- --test-threads=1
+}
+
+# The quick selection of the fault table: one trial each, on services of its own in namespaces that end with it.
+step_faults() {
+    install_services
+    cargo build --workspace --bins && "${CARGO_TARGET_DIR:-target}/debug/ha" --cases quick
 }
 
 run_step() {

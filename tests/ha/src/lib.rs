@@ -10,6 +10,9 @@
 //! **What it must not know.** Anything inside the servers: no SQL, no znode paths, no core types. It judges by the API's answers and by what
 //! handlers wrote into their [`ledger`], which nobody else writes.
 //!
+//! **The fault table.** [`trial`] breaks an installation under load and judges what became of every fire; [`lab`] is that installation, each part in a
+//! network of its own. The program `ha` runs it.
+//!
 //! **Where to begin.** [`story`] for how a test runs, [`site`] for what it runs on, [`worker`] for the handlers it can use, then the stories in
 //! `tests/`.
 
