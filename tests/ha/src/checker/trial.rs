@@ -99,6 +99,7 @@ impl Distribution {
 pub fn judge(record: &Record) -> Verdict {
     let mut judge = Judge::new(record);
     judge.check_rows();
+    judge.forgive_early_starts();
     judge.check_fires();
     judge.check_edits();
     judge.check_triggers();
@@ -225,12 +226,7 @@ impl<'a> Judge<'a> {
             .lines
             .get(run.id.as_str())
             .and_then(|lines| lines.iter().filter(|line| is_start(line)).map(|line| line.at_us).min());
-        let excused = self.record.excused.iter().any(|excuse| {
-            (excuse.from_ms..=excuse.to_ms).contains(&fire)
-                && excuse.group.as_ref().is_none_or(|group| *group == job.group)
-                && excuse.worker.as_ref().is_none_or(|worker| self.was_at(run, worker))
-        });
-        if excused {
+        if self.is_excused(job, run) {
             self.figures.excused.0 += 1;
             match started {
                 Some(at) => self.excused_late.push(at - fire * 1_000),
@@ -269,6 +265,30 @@ impl<'a> Judge<'a> {
         if change.is_none() {
             self.late[self.phase(fire)].push(late_us);
         }
+    }
+
+    /// Whether I2 promises nothing for a run.
+    fn is_excused(&self, job: &JobHistory, run: &RunRecord) -> bool {
+        self.record.excused.iter().any(|excuse| {
+            (excuse.from_ms..=excuse.to_ms).contains(&run.fire_time_ms)
+                && excuse.group.as_ref().is_none_or(|group| *group == job.group)
+                && excuse.worker.as_ref().is_none_or(|worker| self.was_at(run, worker))
+        })
+    }
+
+    /// An early start breaks I2 as a late one does, and is excused where that is.
+    fn forgive_early_starts(&mut self) {
+        let jobs: HashMap<u32, &JobHistory> = self.record.jobs.iter().map(|job| (job.job, job)).collect();
+        let excused: BTreeSet<&str> = self
+            .record
+            .runs
+            .iter()
+            .filter(|run| jobs.get(&run.job).is_some_and(|job| self.is_excused(job, run)))
+            .map(|run| run.id.as_str())
+            .collect();
+        self.found.0.retain(|violation| {
+            violation.fault != Fault::TooEarly || !excused.contains(violation.whose.as_str())
+        });
     }
 
     /// Whether a run was at a worker, or at one that was lost as its row says.

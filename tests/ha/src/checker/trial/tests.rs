@@ -244,6 +244,14 @@ fn an_excuse_covers_its_time_its_group_and_its_worker_only() {
     assert_eq!(with(excuse(20_000, Some("101-1-2-2"), None)), 1);
     assert_eq!(with(excuse(20_000, None, Some("worker-1"))), 0);
     assert_eq!(with(excuse(20_000, None, Some("worker-2"))), 1);
+    let early = |excused: Excuse| {
+        seeded(|record| {
+            start_of(record, "1-25000").at_us -= 40_000;
+            record.excused.push(excused);
+        })
+        .len()
+    };
+    assert_eq!((early(excuse(20_000, None, None)), early(excuse(26_000, None, None))), (0, 1));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use futures::FutureExt;
 
 use super::Case;
-use crate::trial::{Trial, now_ms};
+use crate::trial::{Broken, Trial, now_ms};
 
 pub(super) const CASES: &[Case] = &[
     Case {
@@ -32,27 +32,29 @@ pub(super) const CASES: &[Case] = &[
     },
 ];
 
+/// How long workers may remember what a server's clock said: the window of their estimate, ten probes a second apart.
+const REMEMBERED_SECONDS: f64 = 11.0;
+
 async fn one_jumps(trial: &mut Trial<'_>, owner: bool) {
     let holders = trial.holders(&trial.load.groups[0].id).await;
     let server = &trial.lab.servers[if owner { holders[0] } else { holders[1] }];
     let sign = if trial.coin() { 1 } else { -1 };
     let by = sign * trial.millis(300..2_000);
-    let broken = trial.fault(format!("the clock of {} jumps by {by} ms", server.name));
+    let (broken, from) = (trial.fault(format!("the clock of {} jumps by {by} ms", server.name)), now_ms());
     server.shift_clock(trial.lab.folder(), by);
     trial.lasts(trial.seconds(8.0, 15.0)).await;
-    server.shift_clock(trial.lab.folder(), 0);
-    trial.healed(broken);
+    is_right_again(trial, broken, from).await;
 }
 
 async fn drift(trial: &mut Trial<'_>) {
     let server = &trial.lab.servers[trial.owner().await];
-    let broken = trial.fault(format!("the clock of {} gains 10 ms a second", server.name));
+    let (broken, from) =
+        (trial.fault(format!("the clock of {} gains 10 ms a second", server.name)), now_ms());
     for step in 1..=200 {
         server.shift_clock(trial.lab.folder(), step);
         trial.lasts(0.1).await;
     }
-    server.shift_clock(trial.lab.folder(), 0);
-    trial.healed(broken);
+    is_right_again(trial, broken, from).await;
 }
 
 async fn two_jump(trial: &mut Trial<'_>) {
@@ -64,16 +66,17 @@ async fn two_jump(trial: &mut Trial<'_>) {
     for (place, by) in chosen.iter().zip(jumps) {
         trial.lab.servers[*place].shift_clock(trial.lab.folder(), by);
     }
+    // One is ahead, one behind: the one that is right is the median of three.
     trial.lasts(trial.seconds(8.0, 15.0)).await;
-    for place in &chosen {
-        trial.lab.servers[*place].shift_clock(trial.lab.folder(), 0);
-    }
+    is_right_again(trial, broken, from).await;
+}
+
+/// Sets all clocks right, and lets the workers forget the wrong ones, so that the next trial does not begin with two liars.
+async fn is_right_again(trial: &Trial<'_>, broken: Broken, from: i64) {
+    trial.lab.servers.iter().for_each(|server| server.shift_clock(trial.lab.folder(), 0));
+    trial.lasts(REMEMBERED_SECONDS).await;
     trial.healed(broken);
-    // The one that is right is the median of three, but a group on two of them has no right majority.
-    trial.excuse(
-        from,
-        now_ms() + 5_000,
-        Some(&trial.load.groups[1].id),
-        "no majority of the group's servers has the right time",
-    );
+    let why =
+        "of the two servers of this group one is no majority: their workers take the middle of both clocks";
+    trial.excuse(from, now_ms() + 1_000, Some(&trial.load.groups[1].id), why);
 }
