@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help run build pages test verify bench cluster cluster-watch cluster-kill cluster-drain cluster-pause cluster-resume cluster-revive \
-	cluster-stop ha end-to-end sim
+	cluster-stop ha ha-bugs end-to-end sim
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ cluster-stop: ## Stop that cluster and delete its data
 
 ha: ## Break a real cluster on purpose and judge it: make ha CASES=F1,F3 TRIALS=5 (CASES=list shows them; TABLE=docs/reliability.md writes the figures)
 	@./tests/ha.sh
+
+ha-bugs: ## Prove that the judge of `make ha` sees bugs: run a worker that has some on purpose
+	@PROFILE=dev ./tests/ha.sh bugs
 
 end-to-end: ## Run the end-to-end stories with real processes
 	@./tests/run-all.sh ha

@@ -4,6 +4,8 @@
 # Needs Linux, root (or the rights to make network and process namespaces), and the Debian packages zookeeper, mariadb-server, nginx, iproute2.
 # Everything it starts lives in namespaces that end with it.
 #
+# `ha.sh bugs` runs a worker that is built with bugs on purpose and succeeds only if the checker catches each of them.
+#
 # Environment: CASES (names, numbers, quick, all, or list; default quick), TRIALS (1), SEED (drawn), PROFILE (release, or dev for quick builds),
 # OUT (target/ha: report and histories of failures), TABLE (a document whose figures are to be written), SOAK_MINUTES (30, for F29), BIN_DIR
 # (binaries that are built already).
@@ -18,6 +20,19 @@ if [[ -z ${BIN_DIR:-} ]]; then
     folder=$profile
     [[ $profile != dev ]] || folder=debug
     BIN_DIR=${CARGO_TARGET_DIR:-target}/$folder
+fi
+if [[ ${1:-} == bugs ]]; then
+    # In a folder of its own, so that no other build ever links to such a worker.
+    bugs=${CARGO_TARGET_DIR:-target}/deliberate-bugs
+    cargo build --quiet -p carillon-ha --bin ledger_worker --features deliberate-bugs --target-dir "$bugs"
+    mkdir -p "$bugs/bin"
+    cp "$BIN_DIR/carillon" "$bugs/debug/ledger_worker" "$bugs/bin/"
+    export CARILLON_BIN_DIR=$bugs/bin
+    for pair in no-dedup:StartedTwice no-tombstone:StartedAfterEdit; do
+        echo "== ${pair%:*} must show as ${pair#*:}"
+        CARILLON_TEST_BUG=${pair%:*} "$BIN_DIR/ha" --cases F25,F1-owner --quick --out "${OUT:-target/ha-bugs}" --expect "${pair#*:}"
+    done
+    exit
 fi
 if [[ ${CASES:-} == list ]]; then exec "$BIN_DIR/ha" --list; fi
 options=(--cases "${CASES:-quick}" --trials "${TRIALS:-1}" --out "${OUT:-target/ha}")

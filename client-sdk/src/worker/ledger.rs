@@ -4,6 +4,7 @@
 
 mod admission;
 mod arm;
+mod bugs;
 mod ending;
 mod entry;
 mod timers;

@@ -2,6 +2,7 @@
 
 use carillon_proto::v1::{ReportKind, ReportReason, RunKind};
 
+use super::bugs::{self, Bug};
 use super::entry::{Over, State, report};
 use super::timers::Timer;
 use super::{
@@ -19,6 +20,10 @@ impl Ledger {
             return self.answer_state(now, key, &stranger, out);
         }
         if let Some(known) = self.entries.get(&key) {
+            if bugs::has(Bug::NoDedup) {
+                let unit = self.by_handler[&arm.handler];
+                return out.push(Output::Start { unit, arm: Box::new(arm) });
+            }
             if arm.plan_no < known.plan_no {
                 let stale = Self::unstarted(&arm, now, ReportKind::Refused, ReportReason::OldVersion);
                 return self.answer_state(now, key, &stale, out);
@@ -131,6 +136,9 @@ impl Ledger {
             return self.answer_state(now, key, known, out);
         }
         let grave = tombstone(known.start_by, plan_no, known.shard, known.kind);
+        if bugs::has(Bug::NoTombstone) {
+            return self.answer_state(now, key, &grave, out);
+        }
         self.withdraw(key);
         self.answer_state(now, key, &grave, out);
         self.remember(now, key, grave);

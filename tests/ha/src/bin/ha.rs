@@ -29,6 +29,7 @@ ha judge FILE...        judges kept histories again
   --fresh               a new installation for every trial; default: for every eighth, and after one that failed
   --out FOLDER          where report and histories go (default target/ha)
   --table FILE          writes the table between the marks of a Markdown document
+  --expect FAULT        succeeds only if a trial shows this kind of violation (StartedTwice): for bugs on purpose
   --list                only lists the cases";
 
 struct Options {
@@ -39,6 +40,7 @@ struct Options {
     fresh: bool,
     out: PathBuf,
     table: Option<PathBuf>,
+    expect: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -77,6 +79,12 @@ fn run(arguments: &[String]) -> Result<bool, String> {
     if let Some(table) = &options.table {
         let heading = format!("Seeds {} and following.", options.seed);
         report::write_table(table, &outcomes, &heading).map_err(|error| error.to_string())?;
+    }
+    if let Some(expected) = &options.expect {
+        let mut violations = outcomes.iter().flat_map(|outcome| &outcome.verdict.violations);
+        let caught = violations.any(|violation| format!("{:?}", violation.fault) == *expected);
+        println!("{expected} was {}", if caught { "caught, as it had to be" } else { "NOT CAUGHT" });
+        return Ok(caught);
     }
     Ok(outcomes.iter().all(Outcome::is_kept))
 }
@@ -159,6 +167,7 @@ fn read(arguments: &[String]) -> Result<Option<Options>, String> {
         fresh: false,
         out: PathBuf::from("target/ha"),
         table: None,
+        expect: None,
     };
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
@@ -171,6 +180,7 @@ fn read(arguments: &[String]) -> Result<Option<Options>, String> {
             "--quick" => quick = true,
             "--fresh" => options.fresh = true,
             "--out" => options.out = value()?.into(),
+            "--expect" => options.expect = Some(value()?),
             "--table" => options.table = Some(value()?.into()),
             "--list" => {
                 for case in cases::all() {

@@ -203,6 +203,9 @@ impl Member {
             .env(ledger::VARIABLE, folder.join(format!("{}.ledger", self.name)))
             .env("RUST_LOG", "info")
             .current_dir(folder.path());
+        if let Some(bug) = std::env::var_os(BUG_VARIABLE) {
+            command.env(BUG_VARIABLE, bug);
+        }
         Process::spawn(folder, &self.name, command)
     }
 
@@ -237,6 +240,9 @@ impl Member {
 
 /// The variable that names a file with an offset in milliseconds, which a server adds to its clock.
 const CLOCK_VARIABLE: &str = "CARILLON_TEST_CLOCK_OFFSET_FILE";
+
+/// The variable that chooses a bug of a worker that is built with bugs on purpose.
+const BUG_VARIABLE: &str = "CARILLON_TEST_BUG";
 
 impl Settings {
     fn command(&self, network: &Network, node: &str, word: &str) -> Command {
