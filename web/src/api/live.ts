@@ -22,8 +22,14 @@ export type LiveState = 'connecting' | 'live' | 'lost';
 /** Seconds of figures kept for the live charts. */
 const KEPT_SECONDS = 300;
 
-/** Lists are read again at most this often, however fast runs change. */
+/** Changes are gathered for this long. */
 const PAUSE_MS = 1_000;
+
+/** Lists are read again at most this often, however fast runs change; lists of jobs cost more and change less. */
+const GAPS_MS: Record<string, number> = { runs: 2_000, jobs: 5_000, fires: 2_000 };
+
+/** Lists of which more pages are loaded stay as they are while one reads: anew they would be many requests, and rows would move. */
+const MOST_PAGES = 2;
 
 /** Waits between attempts to connect again after a refusal; the browser itself retries dropped connections. */
 const WAITS_MS = [500, 1_000, 2_000, 5_000];
@@ -45,6 +51,7 @@ class Live {
   #failures = 0;
   #retry: ReturnType<typeof setTimeout> | undefined;
   #pending = new Map<string, readonly unknown[]>();
+  #readAt = new Map<string, number>();
   #flush: ReturnType<typeof setTimeout> | undefined;
 
   /** Connects for as long as the returned function is not called. One connection serves the whole window. */
@@ -107,11 +114,24 @@ class Live {
     this.#pending.set(JSON.stringify(key), key);
     this.#flush ??= setTimeout(() => {
       this.#flush = undefined;
-      const keys = [...this.#pending.values()];
-      this.#pending.clear();
+      const now = Date.now();
+      const keys = [...this.#pending.values()].filter((key) => {
+        const word = String(key[0]);
+        return now - (this.#readAt.get(word) ?? 0) >= (GAPS_MS[word] ?? 0);
+      });
+      for (const key of keys) {
+        this.#pending.delete(JSON.stringify(key));
+        this.#readAt.set(String(key[0]), now);
+      }
+      // What was read a moment ago waits for its turn.
+      const [later] = this.#pending.values();
+      if (later) this.#note(queries, later);
       // Hidden windows read again when they are looked at: Query does that on focus for what is stale.
       const refetchType = document.hidden ? 'none' : 'active';
-      for (const queryKey of keys) void queries.invalidateQueries({ queryKey, refetchType }, { cancelRefetch: false });
+      const predicate = (query: { state: { data?: unknown } }) => pagesOf(query.state.data) <= MOST_PAGES;
+      for (const queryKey of keys) {
+        void queries.invalidateQueries({ queryKey, refetchType, predicate }, { cancelRefetch: false });
+      }
     }, PAUSE_MS);
   }
 
@@ -132,6 +152,12 @@ class Live {
 
   stats = () => this.#stats;
   state = () => this.#state;
+}
+
+function pagesOf(data: unknown): number {
+  return data !== null && typeof data === 'object' && 'pages' in data && Array.isArray(data.pages)
+    ? data.pages.length
+    : 0;
 }
 
 export const live = new Live();

@@ -43,6 +43,21 @@ export const jobsQuery = (filter: JobFilter = {}, limit = 100) =>
     data(api.GET('/api/v1/jobs', { params: { query: { ...filter, limit, cursor } } })),
   );
 
+/** The same with each job's last 20 runs. */
+export const jobsWithOutcomesQuery = (filter: JobFilter = {}, limit = 100) =>
+  paged<Job>(['jobs', filter, limit, 'outcomes'], (cursor) =>
+    data(api.GET('/api/v1/jobs', { params: { query: { ...filter, include: 'outcomes', limit, cursor } } })),
+  );
+
+/** The next fires of all jobs, soonest first. */
+export const nextFiresQuery = (group: string | undefined, limit: number) =>
+  queryOptions({
+    queryKey: ['jobs', 'next', group, limit],
+    queryFn: () => data(api.GET('/api/v1/fires/next', { params: { query: { group, limit } } })),
+    refetchInterval: 5_000,
+    placeholderData: keepPreviousData,
+  });
+
 export const jobQuery = (job: string) =>
   queryOptions({
     queryKey: ['job', job],
@@ -91,6 +106,12 @@ export const runQuery = (run: string) =>
 export const groupsQuery = () =>
   paged<Group>(['groups'], (cursor) => data(api.GET('/api/v1/groups', { params: { query: { limit: 200, cursor } } })));
 
+/** The same with what lives in each, as the servers say. */
+export const groupsWithCountsQuery = () =>
+  paged<Group>(['groups', 'counts'], (cursor) =>
+    data(api.GET('/api/v1/groups', { params: { query: { include: 'counts', limit: 200, cursor } } })),
+  );
+
 export const serversQuery = () =>
   queryOptions({
     queryKey: ['servers'],
@@ -117,3 +138,34 @@ export const aboutQuery = queryOptions({
   queryFn: () => data(api.GET('/api/v1/about')),
   staleTime: 60_000,
 });
+
+/** How far back the overview looks. */
+export const overviewQuery = (window: string, group?: string) =>
+  queryOptions({
+    queryKey: ['overview', window, group],
+    queryFn: () => data(api.GET('/api/v1/overview', { params: { query: { window, group } } })),
+    // Figures are written every few seconds.
+    refetchInterval: 5_000,
+    placeholderData: keepPreviousData,
+  });
+
+export const histogramQuery = (filter: {
+  group?: string | undefined;
+  job?: number | undefined;
+  from?: string | undefined;
+  to?: string | undefined;
+}) =>
+  queryOptions({
+    queryKey: ['histogram', filter],
+    queryFn: () => data(api.GET('/api/v1/runs/histogram', { params: { query: { ...filter, bars: 80 } } })),
+    refetchInterval: 10_000,
+    placeholderData: keepPreviousData,
+  });
+
+export const handOversQuery = (from: string, group?: string) =>
+  queryOptions({
+    queryKey: ['handovers', from, group],
+    queryFn: () => data(api.GET('/api/v1/shards/handovers', { params: { query: { from, group, limit: 500 } } })),
+    refetchInterval: 10_000,
+    placeholderData: keepPreviousData,
+  });

@@ -44,6 +44,7 @@ const page = { getParentRoute: () => signedIn } as const;
 const overview = createRoute({
   ...page,
   path: '/',
+  validateSearch: (search: Record<string, unknown>) => texts(search, 'window', 'group'),
   component: lazyRouteComponent(() => import('#/pages/overview/page'), 'OverviewPage'),
 });
 
@@ -77,7 +78,7 @@ const editJob = createRoute({
 const runs = createRoute({
   ...page,
   path: '/runs',
-  validateSearch: (search: Record<string, unknown>) => texts(search, 'group', 'job', 'state', 'from', 'to'),
+  validateSearch: (search: Record<string, unknown>) => texts(search, 'group', 'job', 'state', 'range', 'from', 'to'),
   component: lazyRouteComponent(() => import('#/pages/runs/page'), 'RunsPage'),
 });
 

@@ -28,3 +28,22 @@ export async function forAll<Item>(
   await Promise.all(Array.from({ length: Math.min(AT_ONCE, items.length) }, lane));
   return result;
 }
+
+/** What a bulk operation of the API takes at most. */
+const MOST_IDS = 200;
+
+export interface Treated {
+  treated: number;
+  refused: { id: string; code: string; detail: string }[];
+}
+
+/** Asks a bulk operation of the API for many ids, as many requests as it needs. */
+export async function inBulk<Id>(ids: readonly Id[], ask: (ids: Id[]) => Promise<Treated>): Promise<Treated> {
+  const sum: Treated = { treated: 0, refused: [] };
+  for (let from = 0; from < ids.length; from += MOST_IDS) {
+    const answer = await ask(ids.slice(from, from + MOST_IDS));
+    sum.treated += answer.treated;
+    sum.refused.push(...answer.refused);
+  }
+  return sum;
+}

@@ -11,21 +11,23 @@ interface FilterProps {
   label?: string;
   /** Whether `/` goes to it: false for all but the first of a page. */
   first?: boolean;
+  /** `enter` waits for the Enter key: for texts that mean something only when they are whole. */
+  commit?: 'typing' | 'enter';
 }
 
 /** A pause in typing after which the list is asked for. */
 const PAUSE_MS = 250;
 
 /** The filter box of a list; `/` goes to it. */
-export function FilterBox({ value, onChange, placeholder, label, first = true }: FilterProps) {
+export function FilterBox({ value, onChange, placeholder, label, first = true, commit = 'typing' }: FilterProps) {
   const say = useWords(uiWords);
   const [text, setText] = useState(value);
   useEffect(() => setText(value), [value]);
   useEffect(() => {
-    if (text === value) return;
+    if (text === value || commit === 'enter') return;
     const timer = setTimeout(() => onChange(text), PAUSE_MS);
     return () => clearTimeout(timer);
-  }, [text, value, onChange]);
+  }, [text, value, onChange, commit]);
   return (
     <TextInput
       data-filter={first || undefined}
@@ -34,7 +36,10 @@ export function FilterBox({ value, onChange, placeholder, label, first = true }:
       value={text}
       onChange={(event) => setText(event.currentTarget.value)}
       onKeyDown={(event) => {
-        if (event.key === 'Escape') event.currentTarget.blur();
+        if (event.key === 'Escape') {
+          setText(value);
+          event.currentTarget.blur();
+        }
         if (event.key === 'Enter') onChange(text);
       }}
       leftSection={<IconSearch size={14} />}

@@ -22,6 +22,8 @@ export interface Column<Row> {
   align?: 'right';
   /** Left out where the table is narrower than this many pixels. */
   from?: number;
+  /** Left out where the table is as wide as this or wider: what stands in for others on a narrow screen. */
+  until?: number;
 }
 
 /** What a list fetched in pages says of itself: the answer of `useInfiniteQuery` fits. */
@@ -85,7 +87,10 @@ export function Table<Row>({
     return () => observer.disconnect();
   }, []);
 
-  const shown = useMemo(() => columns.filter((column) => (column.from ?? 0) <= width), [columns, width]);
+  const shown = useMemo(
+    () => columns.filter((column) => (column.from ?? 0) <= width && width < (column.until ?? Number.POSITIVE_INFINITY)),
+    [columns, width],
+  );
   const definitions = useMemo<ColumnDef<Row>[]>(
     () =>
       shown.map((column) => ({ id: column.id, header: column.header, cell: ({ row }) => column.cell(row.original) })),

@@ -15,6 +15,7 @@ import { ToneBadge } from '#/ui/state';
 import { Empty, Failed, Loading } from '#/ui/states';
 import { tell } from '#/ui/tell';
 import { Time } from '#/ui/time';
+import { HandOvers } from './handovers';
 import classes from './page.module.css';
 import { type Held, heldBy, roomsOf, type Server, type Warning, warningsOf } from './placement';
 import { clusterWords } from './words';
@@ -41,7 +42,7 @@ export function ClusterPage() {
     () => warningsOf(shards.data?.items ?? [], servers.data?.items ?? [], backups),
     [shards.data, servers.data, backups],
   );
-  const nameOf = (entry: Held['shard']) => `${names.get(entry.group) ?? entry.group}.${entry.index}`;
+  const nameOf = (entry: { group: string; index: number }) => `${names.get(entry.group) ?? entry.group}.${entry.index}`;
 
   if (servers.isPending || shards.isPending) return <Loading />;
   const failure = (servers.isError && !servers.data && servers) || (shards.isError && !shards.data && shards);
@@ -103,6 +104,13 @@ export function ClusterPage() {
               <IconShield size={12} /> {say('legend_standby')}
             </span>
           </p>
+          <HandOvers
+            rooms={rooms.map((room) => room.name)}
+            group={search.group}
+            window={search.window}
+            onWindow={(window) => void navigate({ search: (before) => ({ ...before, window }), replace: true })}
+            nameOf={nameOf}
+          />
         </>
       )}
     </Page>

@@ -6,9 +6,10 @@ import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
 import { type FormEvent, useCallback, useState } from 'react';
 import { api, data } from '#/api/client';
 import { asProblem, type ProblemError } from '#/api/problem';
-import { type Group, groupsQuery, itemsOf } from '#/api/queries';
+import { type Group, groupsWithCountsQuery, itemsOf } from '#/api/queries';
 import { useCan } from '#/api/session';
 import { useWords } from '#/i18n';
+import { count } from '#/lib/time';
 import { FilterBox } from '#/ui/filter';
 import { Notice } from '#/ui/notice';
 import { Page } from '#/ui/page';
@@ -28,7 +29,7 @@ export function GroupsPage() {
   const navigate = useNavigate({ from: '/groups' });
   const can = useCan();
   const [creating, dialog] = useDisclosure(false);
-  const list = useInfiniteQuery(groupsQuery());
+  const list = useInfiniteQuery({ ...groupsWithCountsQuery(), refetchInterval: 15_000 });
   const text = (search.text ?? '').toLowerCase();
   const groups = itemsOf(list.data).filter(
     (group) => group.name.toLowerCase().includes(text) || group.id.includes(text),
@@ -49,11 +50,42 @@ export function GroupsPage() {
     },
     { id: 'id', header: say('id'), width: 150, cell: (group) => <span className="mono">{group.id}</span> },
     {
+      id: 'jobs',
+      header: say('jobs'),
+      width: 80,
+      align: 'right',
+      from: 480,
+      cell: (group) => <Counted of={group.counts?.jobs} />,
+    },
+    {
+      id: 'workers',
+      header: say('workers'),
+      width: 90,
+      align: 'right',
+      from: 560,
+      cell: (group) => <Counted of={group.counts?.workers} zeroIsBad={(group.counts?.jobs ?? 0) > 0} />,
+    },
+    {
+      id: 'open',
+      header: say('open'),
+      width: 96,
+      align: 'right',
+      from: 760,
+      cell: (group) => <Counted of={group.counts?.open_runs} />,
+    },
+    {
+      id: 'rooms',
+      header: say('room'),
+      width: 170,
+      from: 980,
+      cell: (group) => group.counts?.owner_rooms.join(', ') || <span className="muted">–</span>,
+    },
+    {
       id: 'backups',
       header: say('backups'),
       width: 90,
       align: 'right',
-      from: 560,
+      from: 860,
       cell: (group) => <span className="num">{group.backups}</span>,
     },
     {
@@ -68,7 +100,7 @@ export function GroupsPage() {
       id: 'created',
       header: say('created'),
       width: 230,
-      from: 820,
+      from: 1250,
       cell: (group) => <Time at={group.created_at} milliseconds={false} />,
     },
   ];
@@ -102,6 +134,15 @@ export function GroupsPage() {
       )}
       {creating && <NewGroup onClose={dialog.close} />}
     </Page>
+  );
+}
+
+function Counted({ of, zeroIsBad = false }: { of: number | undefined; zeroIsBad?: boolean }) {
+  if (of === undefined) return <span className="muted">–</span>;
+  return (
+    <span className="num" style={of === 0 && zeroIsBad ? { color: 'var(--s-red)', fontWeight: 600 } : undefined}>
+      {count(of)}
+    </span>
   );
 }
 

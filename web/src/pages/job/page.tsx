@@ -118,7 +118,6 @@ function JobActions({ job }: { job: Job }) {
       const started = await data(
         api.POST('/api/v1/jobs/{job}/runs', {
           params: { path, header: { 'Idempotency-Key': crypto.randomUUID() } },
-          body: null,
         }),
       );
       if (started.warning) tell(started.warning);

@@ -1,13 +1,13 @@
 import { ActionIcon, Button, Select, Tooltip } from '@mantine/core';
 import { IconPlayerPause, IconPlayerPlay, IconPlayerTrackNext, IconPlus } from '@tabler/icons-react';
-import { useInfiniteQuery, useQuery, useQueryClient } from '@tanstack/react-query';
+import { useInfiniteQuery, useQueryClient } from '@tanstack/react-query';
 import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
 import { useCallback, useState } from 'react';
 import { api, data, type Schemas } from '#/api/client';
-import { groupsQuery, itemsOf, type Job, jobsQuery } from '#/api/queries';
+import { groupsQuery, itemsOf, type Job, jobsWithOutcomesQuery } from '#/api/queries';
 import { useCan } from '#/api/session';
 import { useWords } from '#/i18n';
-import { forAll } from '#/lib/bulk';
+import { forAll, inBulk, type Treated } from '#/lib/bulk';
 import { parseDuration } from '#/lib/duration';
 import { Confirm } from '#/ui/confirm';
 import { FilterBox } from '#/ui/filter';
@@ -19,7 +19,6 @@ import { Empty, Failed, Loading } from '#/ui/states';
 import { BulkBar, type Column, Table } from '#/ui/table';
 import { tell, tellRefused } from '#/ui/tell';
 import { Lateness, Time } from '#/ui/time';
-import { outcomesQuery } from './outcomes';
 import classes from './page.module.css';
 import { jobsWords } from './words';
 
@@ -43,7 +42,7 @@ export function JobsPage() {
     kind: search.kind as Schemas['JobKind'] | undefined,
     label: search.label,
   };
-  const list = useInfiniteQuery(jobsQuery(filter));
+  const list = useInfiniteQuery({ ...jobsWithOutcomesQuery(filter), refetchInterval: 15_000 });
   const groups = useInfiniteQuery(groupsQuery());
   const jobs = itemsOf(list.data);
 
@@ -123,14 +122,14 @@ export function JobsPage() {
           <span className="muted">{job.schedule.type === 'api' ? say('only_api') : say('not_planned')}</span>
         ),
     },
-    { id: 'outcomes', header: say('outcomes'), width: 136, from: 900, cell: (job) => <LastRuns job={job.id} /> },
+    { id: 'outcomes', header: say('outcomes'), width: 136, from: 900, cell: (job) => <LastRuns job={job} /> },
     {
       id: 'lateness',
       header: say('lateness'),
       width: 96,
       align: 'right',
       from: 1000,
-      cell: (job) => <LastLateness job={job.id} />,
+      cell: (job) => <LastLateness job={job} />,
     },
     {
       id: 'group',
@@ -159,19 +158,39 @@ export function JobsPage() {
   const mayAct = chosen.length > 0 && chosen.every((job) => can('operator', job.group));
 
   async function act(action: BulkAction) {
-    const result = await forAll(chosen, (job) => {
-      const params = { path: { job: job.id } };
-      if (action === 'pause') return api.POST('/api/v1/jobs/{job}/pause', { params });
-      if (action === 'resume') return api.POST('/api/v1/jobs/{job}/resume', { params });
-      return api.POST('/api/v1/jobs/{job}/runs', {
-        params: { ...params, header: { 'Idempotency-Key': crypto.randomUUID() } },
-      });
-    });
+    const result =
+      action === 'trigger'
+        ? await triggerAll()
+        : await inBulk(
+            chosen.map((job) => job.id),
+            (ids) =>
+              data(
+                action === 'pause'
+                  ? api.POST('/api/v1/jobs/pause', { body: { ids } })
+                  : api.POST('/api/v1/jobs/resume', { body: { ids } }),
+              ),
+          );
     void queries.invalidateQueries({ queryKey: ['jobs'] });
-    if (result.done.length > 0) tell(say('done', { count: result.done.length }));
+    if (result.treated > 0) tell(say('done', { count: result.treated }));
     const [first] = result.refused;
-    if (first) tellRefused(say('refused', { count: result.refused.length, why: first.problem.message }));
-    setSelected(new Set(result.refused.map(({ item }) => String(item.id))));
+    if (first) tellRefused(say('refused', { count: result.refused.length, why: first.detail }));
+    setSelected(new Set(result.refused.map(({ id }) => id)));
+  }
+
+  async function triggerAll(): Promise<Treated> {
+    const { done, refused } = await forAll(chosen, (job) =>
+      api.POST('/api/v1/jobs/{job}/runs', {
+        params: { path: { job: job.id }, header: { 'Idempotency-Key': crypto.randomUUID() } },
+      }),
+    );
+    return {
+      treated: done.length,
+      refused: refused.map(({ item, problem }) => ({
+        id: String(item.id),
+        code: problem.code,
+        detail: problem.message,
+      })),
+    };
   }
 
   const filtered = Object.values(search).some(Boolean);
@@ -240,7 +259,11 @@ export function JobsPage() {
             <Button variant="default" leftSection={<IconPlayerPause size={14} />} onClick={() => setAsking('pause')}>
               {say('pause')}
             </Button>
-            <Button variant="default" leftSection={<IconPlayerPlay size={14} />} onClick={() => void act('resume')}>
+            <Button
+              variant="default"
+              leftSection={<IconPlayerPlay size={14} />}
+              onClick={() => void act('resume').catch(tellRefused)}
+            >
               {say('resume')}
             </Button>
           </>
@@ -290,15 +313,13 @@ function scheduleTitle(job: Job): string {
   return schedule.type === 'cron' ? `${schedule.expression} ${schedule.time_zone ?? 'UTC'}` : job.schedule_sentence;
 }
 
-function LastRuns({ job }: { job: number }) {
-  const { data: runs } = useQuery(outcomesQuery(job));
-  if (!runs) return null;
-  return <Outcomes outcomes={runs.map((run) => ({ run: run.id, state: run.state }))} />;
+/** The last runs at a glance. */
+function LastRuns({ job }: { job: Job }) {
+  return <Outcomes outcomes={(job.outcomes ?? []).map(({ run, state }) => ({ run, state }))} />;
 }
 
-function LastLateness({ job }: { job: number }) {
-  const { data: runs } = useQuery(outcomesQuery(job));
-  const late = runs?.map((run) => parseDuration(run.lateness)).filter((late) => late !== undefined);
-  if (!late || late.length === 0) return <span className="muted">–</span>;
-  return <Lateness of={Math.max(...late)} />;
+/** The worst lateness among them. */
+function LastLateness({ job }: { job: Job }) {
+  const late = (job.outcomes ?? []).map(({ lateness }) => parseDuration(lateness)).filter((late) => late !== undefined);
+  return <Lateness of={late.length > 0 ? Math.max(...late) : undefined} />;
 }

@@ -1,8 +1,10 @@
+import { SegmentedControl, Select } from '@mantine/core';
 import { useInfiniteQuery, useQuery } from '@tanstack/react-query';
-import { Link } from '@tanstack/react-router';
-import { lazy, Suspense, useMemo } from 'react';
-import { type Stats, useStats } from '#/api/live';
-import { itemsOf, jobsQuery, runsQuery, serversQuery } from '#/api/queries';
+import { getRouteApi, Link } from '@tanstack/react-router';
+import { lazy, type ReactNode, Suspense } from 'react';
+import type { Schemas } from '#/api/client';
+import { useStats } from '#/api/live';
+import { groupsQuery, itemsOf, nextFiresQuery, overviewQuery, runsQuery } from '#/api/queries';
 import { useWords } from '#/i18n';
 import { useNow } from '#/lib/now';
 import { count } from '#/lib/time';
@@ -11,109 +13,203 @@ import { type RunState, StateBadge } from '#/ui/state';
 import { Empty, Failed, Loading } from '#/ui/states';
 import { Duration, Lateness, Time } from '#/ui/time';
 import classes from './page.module.css';
+import { Slo } from './slo';
 import { overviewWords } from './words';
 
 const Charts = lazy(() => import('./charts'));
 
-/** Seconds over which the figures look back. */
-const WINDOW = 60;
+const route = getRouteApi('/signed-in/');
 
-const SHOWN = 8;
+type Overview = Schemas['Overview'];
+
+export const windows = ['15m', '1h', '24h', '7d', '30d'] as const;
+type Window = (typeof windows)[number];
+
+/** Seconds over which the rate is averaged: a single second says little on a quiet installation. */
+const RATE_SECONDS = 10;
+
+/** Lines of each list. */
+const SHOWN = 7;
 
 const trouble: RunState[] = ['failed', 'dead', 'timed_out', 'missed'];
 
 export function OverviewPage() {
   const say = useWords(overviewWords);
-  const stats = useStats();
+  const search = route.useSearch();
+  const navigate = route.useNavigate();
+  const window: Window = windows.find((window) => window === search.window) ?? '1h';
+  const overview = useQuery(overviewQuery(window, search.group));
+  const groups = useInfiniteQuery(groupsQuery());
+  const change = (part: typeof search) =>
+    void navigate({ search: (before) => ({ ...before, ...part }), replace: true });
+  const options = itemsOf(groups.data).map((group) => ({ value: group.id, label: group.name }));
   return (
-    <Page title={say('title')}>
-      <Figures stats={stats} />
-      <Panel>
-        <Suspense fallback={<Loading compact />}>
-          <Charts stats={stats} />
-        </Suspense>
-      </Panel>
-      <div className={classes.columns}>
-        <NextFires />
-        <Trouble />
-        <Rooms />
-      </div>
+    <Page
+      title={say('title')}
+      actions={
+        <>
+          {options.length > 1 && (
+            <Select
+              aria-label={say('all_groups')}
+              placeholder={say('all_groups')}
+              data={options}
+              value={search.group ?? null}
+              onChange={(group) => change({ group: group ?? undefined })}
+              clearable
+              searchable
+              w={180}
+            />
+          )}
+          <SegmentedControl
+            size="xs"
+            aria-label={say('window')}
+            data={windows.map((window) => ({ value: window, label: say(`window.${window}`) }))}
+            value={window}
+            onChange={(window) => change({ window: window === '1h' ? undefined : window })}
+          />
+        </>
+      }
+    >
+      {overview.isPending ? (
+        <Loading />
+      ) : overview.isError && !overview.data ? (
+        <Failed error={overview.error} retry={() => void overview.refetch()} />
+      ) : (
+        overview.data && <Content overview={overview.data} window={window} group={search.group} />
+      )}
     </Page>
   );
 }
 
-function Figures({ stats }: { stats: readonly Stats[] }) {
+function Content({ overview, window, group }: { overview: Overview; window: Window; group: string | undefined }) {
   const say = useWords(overviewWords);
-  const last = stats.at(-1);
-  const minute = stats.slice(-WINDOW);
-  const sum = (pick: (stats: Stats) => number) => minute.reduce((sum, stats) => sum + pick(stats), 0);
-  const most = (pick: (stats: Stats) => number) => minute.reduce((most, stats) => Math.max(most, pick(stats)), 0);
-  const fires = sum((stats) => stats.fires_per_second);
-  const p50 = fires > 0 ? sum((stats) => stats.lateness_p50_us * stats.fires_per_second) / fires / 1000 : undefined;
-  const perSecond = (total: number) =>
-    minute.length === 0 ? '–' : (total / minute.length).toFixed(total / minute.length < 10 ? 1 : 0);
+  const within = say(`window.${window}`);
+  return (
+    <>
+      <Figures overview={overview} within={within} />
+      <div className={classes.top}>
+        <Panel className={classes.charts}>
+          <Suspense fallback={<Loading compact />}>
+            <Charts overview={overview} />
+          </Suspense>
+        </Panel>
+        <Slo slo={overview.slo} />
+      </div>
+      <div className={classes.columns}>
+        <NextFires group={group} />
+        <List
+          title={say('worst')}
+          aside={<span className="muted">{say('worst_hint', { window: within })}</span>}
+          empty={say('no_worst')}
+          items={overview.worst.slice(0, SHOWN).map((run) => ({
+            key: run.id,
+            link: (
+              <Link to="/runs/$run" params={{ run: run.id }} className="plain ellipsis">
+                {run.job_name ?? run.id}
+              </Link>
+            ),
+            end: (
+              <>
+                <span className="muted">
+                  <Time at={run.fire_time} show="relative" />
+                </span>
+                <Lateness of={run.late_ms} />
+              </>
+            ),
+          }))}
+        />
+        <Trouble group={group} />
+      </div>
+      <Rooms rooms={overview.rooms} />
+    </>
+  );
+}
+
+function Figures({ overview, within }: { overview: Overview; within: string }) {
+  const say = useWords(overviewWords);
+  const stats = useStats();
+  const last = stats.at(-1) ?? overview.now;
+  const lately = stats.slice(-RATE_SECONDS);
+  const rate =
+    lately.length === 0
+      ? overview.now.fires_per_second
+      : lately.reduce((sum, second) => sum + second.fires_per_second, 0) / lately.length;
+  const { total } = overview;
+  const inWindow = say('in_window', { window: within });
+  const micros = (value: number | null | undefined) =>
+    value === null || value === undefined ? undefined : value / 1000;
   return (
     <Panel>
       <div className={classes.figures}>
-        <Figure name={say('fires')} hint={say('last_minute')}>
-          {perSecond(fires)}
-        </Figure>
-        <Figure name={say('p50')} hint={say('last_minute')}>
-          <Duration of={p50} />
-        </Figure>
-        <Figure name={say('p99')} hint={say('last_minute')}>
-          <Duration of={fires > 0 ? most((stats) => stats.lateness_p99_us) / 1000 : undefined} />
-        </Figure>
-        <Figure name={say('max')} hint={say('last_minute')}>
-          {fires > 0 ? <Lateness of={most((stats) => stats.lateness_max_us) / 1000} /> : '–'}
+        <Figure name={say('fires')} hint={say('last_seconds')}>
+          {rate >= 10 ? count(Math.round(rate)) : rate.toFixed(1)}
         </Figure>
         <Figure name={say('running')} hint={say('now')}>
-          {last ? count(last.running) : '–'}
+          {count(last.running)}
         </Figure>
-        <Figure name={say('waiting')} hint={say('now')}>
-          {last ? count(last.waiting) : '–'}
+        <Figure name={say('waiting')} hint={say('waiting_hint')}>
+          {count(last.waiting)}
         </Figure>
-        <Figure name={say('failed')} hint={say('last_minute')}>
-          {perSecond(sum((stats) => stats.failed_per_second))}
+        <Figure name={say('p50')} hint={inWindow}>
+          <Duration of={micros(total.lateness_p50_us)} />
+        </Figure>
+        <Figure name={say('p99')} hint={inWindow}>
+          <Duration of={micros(total.lateness_p99_us)} />
+        </Figure>
+        <Figure name={say('max')} hint={inWindow}>
+          <Lateness of={micros(total.lateness_max_us)} />
+        </Figure>
+        <Figure name={say('started')} hint={inWindow}>
+          {count(total.started)}
+        </Figure>
+        <Figure name={say('failed')} hint={inWindow}>
+          <Bad count={total.failed} />
+        </Figure>
+        <Figure name={say('missed')} hint={inWindow}>
+          <Bad count={total.missed} />
+        </Figure>
+        <Figure name={say('dead')} hint={say('dead_hint')}>
+          <Link to="/runs" search={{ state: 'dead,timed_out' }} className="plain">
+            <Bad count={overview.dead_letters} capped={overview.dead_letters_capped} />
+          </Link>
         </Figure>
       </div>
     </Panel>
   );
 }
 
-function NextFires() {
-  const say = useWords(overviewWords);
-  const now = useNow();
-  const list = useInfiniteQuery({ ...jobsQuery({ enabled: true }, 200), refetchInterval: 10_000 });
-  const next = useMemo(
-    () =>
-      itemsOf(list.data)
-        .flatMap((job) => {
-          const at = job.next_fires.find((at) => Date.parse(at) > now);
-          return at ? [{ job, at }] : [];
-        })
-        .sort((one, other) => one.at.localeCompare(other.at))
-        .slice(0, SHOWN),
-    [list.data, now],
-  );
+/** A count that should be zero. */
+function Bad({ count: value, capped = false }: { count: number; capped?: boolean }) {
+  return <span style={{ color: value > 0 ? 'var(--s-red)' : undefined }}>{count(value, capped)}</span>;
+}
+
+interface Item {
+  key: string;
+  link: ReactNode;
+  end: ReactNode;
+}
+
+function List({
+  title,
+  aside,
+  items,
+  empty,
+}: {
+  title: string;
+  aside?: ReactNode;
+  items: readonly Item[];
+  empty: string;
+}) {
   return (
-    <Panel title={say('next')} flush>
-      {list.isPending ? (
-        <Loading compact />
-      ) : list.isError && !list.data ? (
-        <Failed error={list.error} retry={() => void list.refetch()} compact />
-      ) : next.length === 0 ? (
-        <Empty title={say('no_next')} compact />
+    <Panel title={title} flush actions={aside}>
+      {items.length === 0 ? (
+        <Empty title={empty} compact />
       ) : (
         <ul className={classes.list}>
-          {next.map(({ job, at }) => (
-            <li key={`${job.id} ${at}`}>
-              <Link to="/jobs/$job" params={{ job: String(job.id) }} className="plain ellipsis">
-                {job.name}
-              </Link>
-              <span className="muted">
-                <Time at={at} show="relative" />
-              </span>
+          {items.map((item) => (
+            <li key={item.key}>
+              {item.link}
+              <span className={classes.end}>{item.end}</span>
             </li>
           ))}
         </ul>
@@ -122,95 +218,110 @@ function NextFires() {
   );
 }
 
-function Trouble() {
+function NextFires({ group }: { group: string | undefined }) {
   const say = useWords(overviewWords);
-  const list = useInfiniteQuery(runsQuery({ state: trouble }, SHOWN));
-  const runs = itemsOf(list.data);
+  const now = useNow();
+  // One more than is shown, for the one whose time comes between two looks.
+  const list = useQuery(nextFiresQuery(group, SHOWN + 1));
+  if (list.isPending || (list.isError && !list.data)) {
+    return (
+      <Panel title={say('next')} flush>
+        {list.isPending ? <Loading compact /> : <Failed error={list.error} retry={() => void list.refetch()} compact />}
+      </Panel>
+    );
+  }
   return (
-    <Panel
+    <List
+      title={say('next')}
+      empty={say('no_next')}
+      items={(list.data?.items ?? [])
+        .filter((fire) => Date.parse(fire.fire_time) > now - 1_000)
+        .slice(0, SHOWN)
+        .map((fire) => ({
+          key: String(fire.job),
+          link: (
+            <Link to="/jobs/$job" params={{ job: String(fire.job) }} className="plain ellipsis">
+              {fire.job_name}
+            </Link>
+          ),
+          end: (
+            <span className="muted">
+              <Time at={fire.fire_time} show="relative" />
+            </span>
+          ),
+        }))}
+    />
+  );
+}
+
+function Trouble({ group }: { group: string | undefined }) {
+  const say = useWords(overviewWords);
+  const list = useInfiniteQuery(runsQuery({ state: trouble, group }, SHOWN));
+  if (list.isPending || (list.isError && !list.data)) {
+    return (
+      <Panel title={say('trouble')} flush>
+        {list.isPending ? <Loading compact /> : <Failed error={list.error} retry={() => void list.refetch()} compact />}
+      </Panel>
+    );
+  }
+  return (
+    <List
       title={say('trouble')}
-      flush
-      actions={
-        <Link to="/runs" search={{ state: trouble.join(',') }}>
+      aside={
+        <Link to="/runs" search={{ state: trouble.join(','), group }}>
           {say('all_trouble')}
         </Link>
       }
-    >
-      {list.isPending ? (
-        <Loading compact />
-      ) : list.isError && !list.data ? (
-        <Failed error={list.error} retry={() => void list.refetch()} compact />
-      ) : runs.length === 0 ? (
-        <Empty title={say('no_trouble')} compact />
-      ) : (
-        <ul className={classes.list}>
-          {runs.slice(0, SHOWN).map((run) => (
-            <li key={run.id}>
-              <Link to="/runs/$run" params={{ run: run.id }} className="plain ellipsis">
-                {run.job_name ?? run.id}
-              </Link>
-              <span className={classes.end}>
-                <span className="muted">
-                  <Time at={run.fire_time} show="relative" />
-                </span>
-                <StateBadge state={run.state} title={run.reason?.detail} />
+      empty={say('no_trouble')}
+      items={itemsOf(list.data)
+        .slice(0, SHOWN)
+        .map((run) => ({
+          key: run.id,
+          link: (
+            <Link to="/runs/$run" params={{ run: run.id }} className="plain ellipsis">
+              {run.job_name ?? run.id}
+            </Link>
+          ),
+          end: (
+            <>
+              <span className="muted">
+                <Time at={run.fire_time} show="relative" />
               </span>
-            </li>
-          ))}
-        </ul>
-      )}
-    </Panel>
+              <StateBadge state={run.state} {...(run.reason ? { title: run.reason.detail } : {})} />
+            </>
+          ),
+        }))}
+    />
   );
 }
 
-function Rooms() {
+function Rooms({ rooms }: { rooms: Overview['rooms'] }) {
   const say = useWords(overviewWords);
-  const servers = useQuery(serversQuery());
-  const rooms = useMemo(() => {
-    const rooms = new Map<
-      string,
-      { name: string; servers: number; silent: number; owned: number; held: number; workers: number }
-    >();
-    for (const server of servers.data?.items ?? []) {
-      const room = rooms.get(server.room) ?? {
-        name: server.room,
-        servers: 0,
-        silent: 0,
-        owned: 0,
-        held: 0,
-        workers: 0,
-      };
-      room.servers += 1;
-      room.silent += server.answers ? 0 : 1;
-      room.owned += server.shards_owned;
-      room.held += server.shards_held;
-      room.workers += server.workers;
-      rooms.set(server.room, room);
-    }
-    return [...rooms.values()].sort((one, other) => one.name.localeCompare(other.name));
-  }, [servers.data]);
   return (
-    <Panel title={say('rooms')} flush>
-      {servers.isPending ? (
-        <Loading compact />
-      ) : servers.isError && !servers.data ? (
-        <Failed error={servers.error} retry={() => void servers.refetch()} compact />
-      ) : (
-        <ul className={classes.list}>
-          {rooms.map((room) => (
-            <li key={room.name} className={classes.room}>
-              <strong>{room.name}</strong>
+    <Panel title={say('rooms')} flush actions={<Link to="/cluster">{say('to_cluster')}</Link>}>
+      <ul className={`${classes.list} ${classes.rooms}`}>
+        {rooms.map((room) => {
+          const silent = room.servers - room.servers_answering;
+          return (
+            <li key={room.room} className={classes.room}>
+              <strong>{room.room || say('no_room')}</strong>
               <span>{say('servers', { count: room.servers })}</span>
-              <span className="muted">
-                {say('shards', { owned: room.owned, held: room.held })} · {say('workers', { count: room.workers })}
+              <span className={`muted ${classes.roomLine}`}>
+                {say('shards', { owned: room.shards_owned, held: room.shards_held })} ·{' '}
+                {say('workers', { count: room.workers })}
               </span>
-              {room.silent > 0 && (
-                <span className={classes.silent}>{say('not_answering', { count: room.silent })}</span>
+              {silent > 0 && (
+                <span className={`${classes.silent} ${classes.roomLine}`}>
+                  {say('not_answering', { count: silent })}
+                </span>
+              )}
+              {room.servers_draining > 0 && (
+                <span className={classes.roomLine}>{say('draining', { count: room.servers_draining })}</span>
               )}
             </li>
-          ))}
-        </ul>
-      )}
+          );
+        })}
+      </ul>
     </Panel>
   );
 }

@@ -100,7 +100,7 @@ export function RunActions({ run, parallel }: { run: RunDetail; parallel: boolea
           const retried = await data(
             api.POST('/api/v1/runs/{run}/retry', {
               params: { path: { run: run.id } },
-              body: parallel ? { failed_subtasks_only: failedOnly } : null,
+              ...(parallel ? { body: { failed_subtasks_only: failedOnly } } : {}),
             }),
           );
           tell(say('retried', { number: retried.next_attempt }));
@@ -143,7 +143,7 @@ function RunAgain({ run, job, onClose }: { run: RunDetail; job: string; onClose:
       const started = await data(
         api.POST('/api/v1/jobs/{job}/runs', {
           params: { path: { job: run.job }, header: { 'Idempotency-Key': key } },
-          body: text === before && !run.own_params ? null : { params: parsed.value },
+          ...(text === before && !run.own_params ? {} : { body: { params: parsed.value } }),
         }),
       );
       if (started.warning) tell(started.warning);

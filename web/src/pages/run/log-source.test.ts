@@ -37,6 +37,12 @@ class Written implements LogReader {
     return this.bytes.slice(from, to);
   }
 
+  async search(text: string) {
+    const all = new TextDecoder().decode(this.bytes);
+    const offset = encode(all.slice(0, all.indexOf(text))).length;
+    return { matches: [{ offset, text }], total: this.bytes.length };
+  }
+
   async *follow(from: number) {
     let at = from;
     while (true) {
@@ -85,6 +91,36 @@ test('of a long log the end comes first, whole lines only, and nothing twice', a
   expect(texts(source)).toEqual(lines);
   const offsets = source.view().lines.map((line) => line.offset);
   expect(new Set(offsets).size).toBe(offsets.length);
+});
+
+test('one jumps into the middle of a huge log, reads on in both directions, and comes back to its growing end', async () => {
+  const lines = Array.from({ length: 60_000 }, (_, index) => `line ${index} 钟声`);
+  const log = new Written(`${lines.join('\n')}\n`, false);
+  const source = new LogSource(log);
+  void source.open();
+  await expect.poll(() => source.view().status).toBe('ready');
+  const { matches } = await source.search('line 20000 ', 0);
+  await source.jump(matches[0]?.offset ?? 0);
+  const middle = texts(source);
+  expect(middle).toContain('line 20000 钟声');
+  expect(middle).not.toContain(lines.at(-1));
+  expect(middle.length).toBeLessThan(lines.length / 3);
+
+  await source.loadAfter();
+  await source.loadBefore();
+  // The last line of a part may be torn; it is whole once the next piece is there.
+  const around = texts(source).slice(0, -1);
+  expect(around.length).toBeGreaterThan(middle.length * 2);
+  const first = lines.indexOf(around[0] ?? '');
+  expect(around).toEqual(lines.slice(first, first + around.length));
+
+  log.write('written meanwhile\n');
+  const back = source.jumpToEnd();
+  await expect.poll(() => texts(source).at(-1)).toBe('written meanwhile');
+  log.write('the end\n', true);
+  await back;
+  expect(texts(source).at(-1)).toBe('the end');
+  expect(source.view().complete).toBe(true);
 });
 
 test('what the API refuses is shown', async () => {

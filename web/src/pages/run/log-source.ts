@@ -1,4 +1,4 @@
-import { address } from '#/api/client';
+import { address, api, data } from '#/api/client';
 import { asProblem, ProblemError } from '#/api/problem';
 
 /** Bytes asked for at once: what the API gives at most. */
@@ -15,6 +15,8 @@ export interface LogReader {
   range(from: number, to: number): Promise<Uint8Array>;
   /** What is written from `from` on, until the attempt is over. */
   follow(from: number, signal: AbortSignal): AsyncIterable<Uint8Array>;
+  /** Lines that hold `text` from `from` on; `next_offset` says where to go on. */
+  search(text: string, from: number): Promise<{ matches: LogLine[]; next_offset?: number | null; total: number }>;
 }
 
 /** The log of one attempt over the API. */
@@ -33,6 +35,12 @@ export function logReader(run: string, attempt: number): LogReader {
       const headers = { Range: `bytes=${from}-${to - 1}` };
       return new Uint8Array(await (await answer('format=text', { headers })).arrayBuffer());
     },
+    search: (text, from) =>
+      data(
+        api.GET('/api/v1/runs/{run}/log/search', {
+          params: { path: { run }, query: { text, attempt, from, limit: 200 } },
+        }),
+      ),
     async *follow(from, signal) {
       const { body } = await answer(`from=${from}&follow=true&format=text`, { signal });
       const reader = body?.getReader();
@@ -57,11 +65,11 @@ export interface LogView {
   start: number;
   end: number;
   total: number;
-  /** Nothing more will be written, and the end is loaded. */
+  /** Nothing more will be written. */
   complete: boolean;
   status: 'loading' | 'ready' | 'failed';
-  /** More is being fetched before the loaded part. */
-  loadingBefore: boolean;
+  /** More is being fetched before or after the loaded part. */
+  loading: 'before' | 'after' | undefined;
   error: unknown;
 }
 
@@ -70,11 +78,13 @@ const NEWLINE = 0x0a;
 
 /**
  * One contiguous part of a log in memory, grown at both ends. A short log is loaded whole; of a long one the end comes first, since that is where the
- * trouble is, and what is before comes by scrolling. It never loads the whole of a huge log to show a part.
+ * trouble is, and what is before comes by scrolling or by jumping there. It never loads the whole of a huge log to show a part.
  */
 export class LogSource {
   #reader: LogReader;
-  #stop = new AbortController();
+  #stopped = new AbortController();
+  /** Ends the present following when another part is jumped to. */
+  #part = new AbortController();
   #listeners = new Set<() => void>();
   #rest: Uint8Array = new Uint8Array();
   #closed: LogLine[] = [];
@@ -86,7 +96,7 @@ export class LogSource {
     total: 0,
     complete: false,
     status: 'loading',
-    loadingBefore: false,
+    loading: undefined,
     error: undefined,
   };
 
@@ -96,61 +106,114 @@ export class LogSource {
 
   /** Loads the first look, then follows until the attempt is over or [`close`] is called. */
   async open(): Promise<void> {
-    try {
+    await this.#guarded(async (signal) => {
       const first = await this.#reader.piece(0);
-      if (this.#stop.signal.aborted) return;
+      if (signal.aborted) return;
       if (first.next_offset >= first.total) {
+        this.#begin(0);
         this.#append(new TextEncoder().encode(first.text), first.next_offset);
+        this.#set({ status: 'ready', complete: first.complete });
+        if (!first.complete) await this.#follow(signal);
       } else {
-        await this.#loadEnd(first.total);
+        await this.#loadAround(first.total, first.total, signal);
       }
-      this.#set({ status: 'ready', total: Math.max(first.total, this.#view.end), complete: first.complete });
-      if (this.#view.end >= first.total && first.complete) return;
-      await this.#follow();
-    } catch (error) {
-      if (!this.#stop.signal.aborted) this.#set({ status: 'failed', error: asProblem(error) });
-    }
+    });
   }
 
   close() {
-    this.#stop.abort();
+    this.#stopped.abort();
+    this.#part.abort();
+  }
+
+  /** Shows the part around `offset` instead of the loaded one, unless it is loaded already. */
+  async jump(offset: number): Promise<void> {
+    const { start, end, total } = this.#view;
+    if (offset >= start && offset < end) return;
+    this.#part.abort();
+    this.#part = new AbortController();
+    await this.#guarded((signal) => this.#loadAround(offset, total, signal));
+  }
+
+  /** Shows the end, and follows it where more may come. */
+  async jumpToEnd(): Promise<void> {
+    if (this.#view.end >= this.#view.total) return;
+    await this.jump(this.#view.total);
   }
 
   /** Loads the piece before the loaded part; false when there is none. */
   async loadBefore(): Promise<boolean> {
-    const { start, loadingBefore, status } = this.#view;
-    if (start === 0 || loadingBefore || status !== 'ready') return false;
-    this.#set({ loadingBefore: true });
+    const { start, loading, status } = this.#view;
+    if (start === 0 || loading || status !== 'ready') return false;
+    const { signal } = this.#part;
+    this.#set({ loading: 'before' });
     try {
       const from = Math.max(0, start - PIECE);
       const bytes = await this.#reader.range(from, start);
-      if (this.#stop.signal.aborted) return false;
+      if (signal.aborted) return false;
       // A line that began before the piece is left for the next one, unless it is longer than a piece.
       const cut = from === 0 ? 0 : bytes.indexOf(NEWLINE) + 1;
-      const lines = linesOf(bytes.subarray(cut), from + cut);
-      this.#closed = [...lines, ...this.#closed];
-      this.#set({ start: from + cut, loadingBefore: false });
+      this.#closed = [...linesOf(bytes.subarray(cut), from + cut), ...this.#closed];
+      this.#set({ start: from + cut, loading: undefined });
       return true;
     } catch (error) {
-      this.#set({ loadingBefore: false, error: asProblem(error) });
+      if (!signal.aborted) this.#set({ loading: undefined, error: asProblem(error) });
       return false;
     }
   }
 
-  async #loadEnd(total: number) {
-    const from = Math.max(0, total - PIECE);
-    const bytes = await this.#reader.range(from, total);
-    const cut = from === 0 ? 0 : bytes.indexOf(NEWLINE) + 1;
-    this.#restAt = from + cut;
-    this.#view = { ...this.#view, start: from + cut, end: from + cut };
-    this.#append(bytes.subarray(cut), from + bytes.length);
+  /** Loads the piece after the loaded part; what is behind the end comes by itself. */
+  async loadAfter(): Promise<boolean> {
+    const { end, total, loading, status } = this.#view;
+    if (end >= total || loading || status !== 'ready') return false;
+    const { signal } = this.#part;
+    this.#set({ loading: 'after' });
+    try {
+      const to = Math.min(total, end + PIECE);
+      const bytes = await this.#reader.range(end, to);
+      if (signal.aborted) return false;
+      this.#append(bytes, end + bytes.length);
+      this.#set({ loading: undefined });
+      if (this.#view.end >= total && !this.#view.complete) void this.#guarded(() => this.#follow(signal));
+      return true;
+    } catch (error) {
+      if (!signal.aborted) this.#set({ loading: undefined, error: asProblem(error) });
+      return false;
+    }
   }
 
-  async #follow() {
-    const { signal } = this.#stop;
+  /** Lines of the whole log that hold `text`, at most 200 from `from` on. */
+  search(text: string, from: number) {
+    return this.#reader.search(text, from);
+  }
+
+  async #guarded(act: (signal: AbortSignal) => Promise<void>) {
+    const { signal } = this.#part;
+    try {
+      await act(signal);
+    } catch (error) {
+      if (!signal.aborted) this.#set({ status: 'failed', error: asProblem(error) });
+    }
+  }
+
+  /** Loads a piece with `offset` in its middle, or the last one where that is the end. */
+  async #loadAround(offset: number, total: number, signal: AbortSignal) {
+    this.#set({ status: 'loading', loading: undefined });
+    const to = Math.min(total, Math.max(PIECE, offset + PIECE / 2));
+    const from = Math.max(0, to - PIECE);
+    const bytes = to > from ? await this.#reader.range(from, to) : new Uint8Array();
+    if (signal.aborted) return;
+    const cut = from === 0 ? 0 : bytes.indexOf(NEWLINE) + 1;
+    this.#begin(from + cut);
+    this.#append(bytes.subarray(cut), from + bytes.length);
+    this.#set({ status: 'ready', total: Math.max(total, this.#view.end) });
+    if (this.#view.end >= total && !this.#view.complete) await this.#follow(signal);
+  }
+
+  async #follow(signal: AbortSignal) {
     while (!signal.aborted) {
       try {
         for await (const bytes of this.#reader.follow(this.#view.end, signal)) {
+          if (signal.aborted) return;
           this.#append(bytes, this.#view.end + bytes.length);
         }
         const now = await this.#reader.piece(this.#view.end);
@@ -170,6 +233,13 @@ export class LogSource {
     }
   }
 
+  #begin(at: number) {
+    this.#closed = [];
+    this.#rest = new Uint8Array();
+    this.#restAt = at;
+    this.#view = { ...this.#view, start: at, end: at };
+  }
+
   #append(bytes: Uint8Array, end: number) {
     const joined = new Uint8Array(this.#rest.length + bytes.length);
     joined.set(this.#rest);
@@ -184,6 +254,7 @@ export class LogSource {
   }
 
   #set(part: Partial<LogView>) {
+    if (this.#stopped.signal.aborted) return;
     const lines =
       this.#rest.length === 0
         ? this.#closed

@@ -17,7 +17,7 @@ import { clock } from '#/lib/time';
 import { Notice } from '#/ui/notice';
 import { Failed } from '#/ui/states';
 import classes from './log.module.css';
-import { LogSource, logReader } from './log-source';
+import { type LogLine, LogSource, logReader } from './log-source';
 import { runWords } from './words';
 
 interface LogProps {
@@ -27,11 +27,11 @@ interface LogProps {
   generation: string;
 }
 
-/** Lines from here on scrolling up fetches what is before. */
-const NEAR_START = 40;
+/** Lines that are left at either side when the next piece is fetched. */
+const NEAR = 40;
 
-/** Searching loads what is before the shown part up to this: what an attempt may write. */
-const SEARCH_BYTES = 10 * 1024 * 1024;
+/** Logs up to this are loaded whole to be searched here; longer ones are searched by the console. */
+const SEARCHED_HERE = 2 * 1024 * 1024;
 
 /** The log of an attempt, live. */
 export function Log({ run, attempt, generation }: LogProps) {
@@ -71,12 +71,13 @@ function LogPane({ source, run, attempt }: { source: LogSource; run: string; att
     [lines, needle],
   );
 
-  // Searching means the whole log: what is before the loaded part is fetched, as far as an attempt may write.
+  const searchedHere = view.total <= SEARCHED_HERE;
+  const incomplete = view.start > 0 || view.end < view.total;
   useEffect(() => {
-    if (needle !== '' && view.start > 0 && !view.loadingBefore && view.end - view.start < SEARCH_BYTES) {
-      void source.loadBefore();
-    }
-  }, [needle, view, source]);
+    if (needle === '' || !searchedHere || view.loading) return;
+    if (view.start > 0) void source.loadBefore();
+    else if (view.end < view.total) void source.loadAfter();
+  }, [needle, searchedHere, view, source]);
 
   const count = lines.length;
   useEffect(() => {
@@ -97,9 +98,32 @@ function LogPane({ source, run, attempt }: { source: LogSource; run: string; att
     before.current = { count: lines.length, first };
   }, [lines, follow, firstShown, virtualizer]);
 
+  const lastShown = items.at(-1)?.index ?? 0;
   useEffect(() => {
-    if (firstShown < NEAR_START && view.start > 0 && !follow) void source.loadBefore();
-  }, [firstShown, view.start, follow, source]);
+    if (firstShown < NEAR && view.start > 0 && !follow) void source.loadBefore();
+    else if (lastShown > count - NEAR && view.end < view.total) void source.loadAfter();
+  }, [firstShown, lastShown, count, view.start, view.end, view.total, follow, source]);
+
+  // After a jump the line that was asked for is brought into sight.
+  const [target, setTarget] = useState<number>();
+  useEffect(() => {
+    if (target === undefined || view.status !== 'ready') return;
+    const index = lines.findIndex((line) => line.offset >= target);
+    if (index < 0) return;
+    setTarget(undefined);
+    virtualizer.scrollToIndex(index, { align: 'center' });
+  }, [target, lines, view.status, virtualizer]);
+
+  function show(offset: number) {
+    setFollow(false);
+    setTarget(offset);
+    void source.jump(offset);
+  }
+
+  function toEnd() {
+    setFollow(true);
+    void source.jumpToEnd();
+  }
 
   function go(to: number) {
     if (hits.length === 0) return;
@@ -113,7 +137,8 @@ function LogPane({ source, run, attempt }: { source: LogSource; run: string; att
     const element = scroller.current;
     if (!element) return;
     const atEnd = element.scrollHeight - element.scrollTop - element.clientHeight < 30;
-    if (atEnd !== follow && needle === '') setFollow(atEnd);
+    const atLast = atEnd && view.end >= view.total;
+    if (atLast !== follow && needle === '') setFollow(atLast);
   }
 
   if (view.status === 'failed') return <Failed error={view.error} compact />;
@@ -140,10 +165,10 @@ function LogPane({ source, run, attempt }: { source: LogSource; run: string; att
           }}
           className={classes.find}
         />
-        {needle !== '' && (
+        {needle !== '' && searchedHere && (
           <>
             <span className="num muted nowrap" role="status">
-              {view.loadingBefore || (view.start > 0 && view.end - view.start < SEARCH_BYTES)
+              {incomplete
                 ? say('finding')
                 : say('hits', { at: hits.length === 0 ? 0 : Math.min(hit, hits.length - 1) + 1, count: hits.length })}
             </span>
@@ -165,7 +190,7 @@ function LogPane({ source, run, attempt }: { source: LogSource; run: string; att
           variant={follow ? 'light' : 'default'}
           aria-pressed={follow}
           leftSection={<IconArrowDown size={14} />}
-          onClick={() => setFollow(!follow)}
+          onClick={() => (follow ? setFollow(false) : toEnd())}
         >
           {say('follow')}
         </Button>
@@ -183,8 +208,7 @@ function LogPane({ source, run, attempt }: { source: LogSource; run: string; att
           <ActionIcon
             aria-label={say('to_start')}
             onClick={() => {
-              setFollow(false);
-              virtualizer.scrollToIndex(0);
+              show(0);
             }}
           >
             <IconArrowUp size={16} />
@@ -201,6 +225,7 @@ function LogPane({ source, run, attempt }: { source: LogSource; run: string; att
           </ActionIcon>
         </Tooltip>
       </div>
+      {needle !== '' && !searchedHere && <Found source={source} text={find.trim()} onShow={show} />}
       {view.error !== undefined && <Notice tone="orange">{say('log_interrupted')}</Notice>}
       <div
         ref={scroller}
@@ -230,6 +255,54 @@ function LogPane({ source, run, attempt }: { source: LogSource; run: string; att
         )}
       </div>
     </div>
+  );
+}
+
+/** What the console found in a log too long to be searched here; a line leads to its place. */
+function Found({ source, text, onShow }: { source: LogSource; text: string; onShow: (offset: number) => void }) {
+  const say = useWords(runWords);
+  const [found, setFound] = useState<{ matches: readonly LogLine[]; next: number | undefined; busy: boolean }>({
+    matches: [],
+    next: 0,
+    busy: true,
+  });
+  const asked = useRef('');
+  async function look(from: number, before: readonly LogLine[]) {
+    asked.current = text;
+    setFound({ matches: before, next: undefined, busy: true });
+    try {
+      const answer = await source.search(text, from);
+      if (asked.current !== text) return;
+      setFound({ matches: [...before, ...answer.matches], next: answer.next_offset ?? undefined, busy: false });
+    } catch {
+      setFound({ matches: before, next: from, busy: false });
+    }
+  }
+  // biome-ignore lint/correctness/useExhaustiveDependencies: another text is another search
+  useEffect(() => {
+    const timer = setTimeout(() => void look(0, []), 300);
+    return () => clearTimeout(timer);
+  }, [text, source]);
+  return (
+    <section className={classes.found} aria-label={say('found')}>
+      <ul>
+        {found.matches.map((match) => (
+          <li key={match.offset}>
+            <button type="button" onClick={() => onShow(match.offset)}>
+              {mark(match.text, text.toLowerCase())}
+            </button>
+          </li>
+        ))}
+      </ul>
+      <div className={classes.foundFoot} role="status">
+        {found.busy ? say('finding') : say('found_count', { count: found.matches.length })}
+        {!found.busy && found.next !== undefined && (
+          <Button size="compact-xs" variant="default" onClick={() => void look(found.next ?? 0, found.matches)}>
+            {say('find_more')}
+          </Button>
+        )}
+      </div>
+    </section>
   );
 }
 

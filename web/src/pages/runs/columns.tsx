@@ -40,6 +40,13 @@ export function useRunColumns({ job: withJob = true }: { job?: boolean } = {}): 
             </Link>
           ),
       },
+      withJob && {
+        id: 'when',
+        header: say('fire_time'),
+        width: 92,
+        until: 640,
+        cell: (run) => <Time at={run.fire_time} show="relative" />,
+      },
       {
         id: 'lateness',
         header: say('lateness'),

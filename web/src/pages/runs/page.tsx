@@ -1,16 +1,19 @@
 import { Button, Select } from '@mantine/core';
 import { IconBan, IconRefresh } from '@tabler/icons-react';
-import { useInfiniteQuery, useQueryClient } from '@tanstack/react-query';
+import { useInfiniteQuery, useQuery, useQueryClient } from '@tanstack/react-query';
 import { getRouteApi, useNavigate } from '@tanstack/react-router';
-import { useMemo, useState } from 'react';
-import { api } from '#/api/client';
-import { groupsQuery, itemsOf, jobsQuery, type RunFilter, runsQuery } from '#/api/queries';
+import { useCallback, useMemo, useState } from 'react';
+import { api, data } from '#/api/client';
+import { groupsQuery, histogramQuery, itemsOf, jobQuery, jobsQuery, type RunFilter, runsQuery } from '#/api/queries';
 import { useCan } from '#/api/session';
 import { listOf } from '#/app/search';
 import { useWords } from '#/i18n';
-import { forAll } from '#/lib/bulk';
+import { inBulk } from '#/lib/bulk';
+import { useNow } from '#/lib/now';
 import { Choice } from '#/ui/choice';
 import { Confirm } from '#/ui/confirm';
+import { FilterBox } from '#/ui/filter';
+import { Notice } from '#/ui/notice';
 import { Page } from '#/ui/page';
 import { isFinal, type RunState, runStates } from '#/ui/state';
 import { Empty, Failed, Loading } from '#/ui/states';
@@ -19,6 +22,8 @@ import { tell, tellRefused } from '#/ui/tell';
 import { uiWords } from '#/ui/words';
 import classes from '../jobs/page.module.css';
 import { useRunColumns } from './columns';
+import { Histogram } from './histogram';
+import { type Range, ranges, readQualifiers, writeQualifiers } from './qualifiers';
 import { runsWords } from './words';
 
 const route = getRouteApi('/signed-in/runs');
@@ -27,8 +32,20 @@ const route = getRouteApi('/signed-in/runs');
 const happened: RunState[] = runStates.filter((state) => state !== 'planned');
 
 const MINUTE = 60_000;
-const ranges = { '15m': 15 * MINUTE, '1h': 60 * MINUTE, '24h': 1_440 * MINUTE, '7d': 10_080 * MINUTE } as const;
-type Range = keyof typeof ranges;
+const lengths: Record<Range, number> = {
+  '15m': 15 * MINUTE,
+  '1h': 60 * MINUTE,
+  '24h': 1_440 * MINUTE,
+  '7d': 10_080 * MINUTE,
+};
+
+/** The histogram covers this unless a range is chosen. */
+const HISTOGRAM: Range = '24h';
+
+/** The instant a range begins; to the minute, so that the same question is asked again and not a new one each second. */
+function beginOf(range: Range, now: number): string {
+  return new Date(Math.floor(now / MINUTE) * MINUTE - lengths[range]).toISOString();
+}
 
 export function RunsPage() {
   const say = useWords(runsWords);
@@ -39,26 +56,76 @@ export function RunsPage() {
   const can = useCan();
   const [selected, setSelected] = useState<Set<string>>(new Set());
   const [asking, setAsking] = useState<'cancel' | 'retry'>();
+  const [complaint, setComplaint] = useState<string>();
+  const minute = Math.floor(useNow() / MINUTE) * MINUTE;
 
   const states = listOf(search.state, runStates);
-  const range = search.from && search.from in ranges ? (search.from as Range) : undefined;
-  // Rounded to the minute, so that the same question is asked again and not a new one each second.
-  const from = range ? new Date(Math.floor(Date.now() / MINUTE) * MINUTE - ranges[range]).toISOString() : search.from;
+  const range = ranges.find((range) => range === search.range);
+  const job = search.job ? Number(search.job) : undefined;
   const filter: RunFilter = {
     group: search.group,
-    job: search.job ? Number(search.job) : undefined,
+    job,
     state: states.length > 0 ? states : happened,
-    from,
+    from: search.from ?? (range && beginOf(range, minute)),
     to: search.to,
   };
   const list = useInfiniteQuery(runsQuery(filter));
+  const histogram = useQuery(histogramQuery({ group: search.group, job, from: beginOf(range ?? HISTOGRAM, minute) }));
   const groups = useInfiniteQuery(groupsQuery());
   const jobs = useInfiniteQuery(jobsQuery({ group: search.group }, 500));
+  const one = useQuery({ ...jobQuery(search.job ?? ''), enabled: job !== undefined, staleTime: 60_000 });
   const runs = useMemo(() => itemsOf(list.data), [list.data]);
   const columns = useRunColumns();
 
-  const change = (part: Partial<typeof search>) =>
-    void navigate({ search: (before) => ({ ...before, ...part }), replace: true });
+  const change = useCallback(
+    (part: Partial<typeof search>) => void navigate({ search: (before) => ({ ...before, ...part }), replace: true }),
+    [navigate],
+  );
+
+  const groupName = itemsOf(groups.data).find((group) => group.id === search.group)?.name ?? search.group;
+  const jobName = one.data?.name ?? search.job;
+  const box = writeQualifiers({
+    states,
+    ...(jobName ? { job: jobName } : {}),
+    ...(groupName ? { group: groupName } : {}),
+    ...(range ? { since: range } : {}),
+  });
+
+  /** Takes what the box says; names become numbers here, so that the address holds for renamed jobs. */
+  const onBox = useCallback(
+    async (text: string) => {
+      const asked = readQualifiers(text);
+      setComplaint(asked.unknown.length > 0 ? say('box_unknown', { words: asked.unknown.join(' ') }) : undefined);
+      if (asked.run) {
+        void navigate({ to: '/runs/$run', params: { run: asked.run } });
+        return;
+      }
+      let group: string | undefined;
+      if (asked.group) {
+        group = itemsOf(groups.data).find((group) => group.name === asked.group || group.id === asked.group)?.id;
+        if (!group) return setComplaint(say('box_no_group', { name: asked.group }));
+      }
+      let job: string | undefined;
+      if (asked.job) {
+        const found = await data(api.GET('/api/v1/jobs', { params: { query: { group, text: asked.job, limit: 50 } } }));
+        const match =
+          found.items.find((job) => job.name === asked.job || String(job.id) === asked.job) ?? found.items[0];
+        if (match) job = String(match.id);
+        else if (/^\d+$/.test(asked.job)) job = asked.job;
+        else return setComplaint(say('box_no_job', { name: asked.job }));
+      }
+      change({ state: asked.states.join(',') || undefined, group, job, range: asked.since });
+    },
+    [change, groups.data, navigate, say],
+  );
+
+  const jobOptions = useMemo(() => {
+    const options = itemsOf(jobs.data).map((job) => ({ value: String(job.id), label: job.name }));
+    // A job beyond the first page of the list is an option once it is chosen.
+    return !search.job || options.some((option) => option.value === search.job)
+      ? options
+      : [{ value: search.job, label: jobName ?? search.job }, ...options];
+  }, [jobs.data, search.job, jobName]);
 
   const chosen = runs.filter((run) => selected.has(run.id));
   const mayAct = chosen.length > 0 && chosen.every((run) => can('operator', run.group));
@@ -66,33 +133,41 @@ export function RunsPage() {
   const ended = chosen.filter((run) => isFinal(run.state) && run.state !== 'succeeded');
 
   async function act(action: 'cancel' | 'retry') {
-    const result = await forAll(action === 'cancel' ? open : ended, (run) => {
-      const params = { path: { run: run.id } };
-      return action === 'cancel'
-        ? api.POST('/api/v1/runs/{run}/cancel', { params })
-        : api.POST('/api/v1/runs/{run}/retry', { params, body: null });
-    });
+    const ids = (action === 'cancel' ? open : ended).map((run) => run.id);
+    const result = await inBulk(ids, (ids) =>
+      data(
+        action === 'cancel'
+          ? api.POST('/api/v1/runs/cancel', { body: { ids } })
+          : api.POST('/api/v1/runs/retry', { body: { ids } }),
+      ),
+    );
     void queries.invalidateQueries({ queryKey: ['runs'] });
-    if (result.done.length > 0) tell(say('done', { count: result.done.length }));
+    if (result.treated > 0) tell(say('done', { count: result.treated }));
     const [first] = result.refused;
-    if (first) tellRefused(say('refused', { count: result.refused.length, why: first.problem.message }));
-    setSelected(new Set(result.refused.map(({ item }) => item.id)));
+    if (first) tellRefused(say('refused', { count: result.refused.length, why: first.detail }));
+    setSelected(new Set(result.refused.map(({ id }) => id)));
   }
 
   return (
     <Page title={say('title')} fill>
       <div className={classes.filters}>
+        <FilterBox
+          value={box}
+          onChange={(text) => void onBox(text)}
+          placeholder={say('box')}
+          label={say('box_hint')}
+          commit="enter"
+        />
         <Select
-          data-filter
           aria-label={say('job')}
           placeholder={say('all_jobs')}
-          data={itemsOf(jobs.data).map((job) => ({ value: String(job.id), label: job.name }))}
+          data={jobOptions}
           value={search.job ?? null}
           onChange={(job) => change({ job: job ?? undefined })}
           searchable
           clearable
           limit={50}
-          w={210}
+          w={180}
         />
         <Choice
           label={say('states')}
@@ -104,10 +179,12 @@ export function RunsPage() {
           aria-label={say('range')}
           data={[
             { value: 'all', label: say('range.all') },
-            ...(Object.keys(ranges) as Range[]).map((range) => ({ value: range, label: say(`range.${range}`) })),
+            ...ranges.map((range) => ({ value: range, label: say(`range.${range}`) })),
           ]}
           value={range ?? 'all'}
-          onChange={(range) => change({ from: range === 'all' || range === null ? undefined : range })}
+          onChange={(range) =>
+            change({ range: range === 'all' || range === null ? undefined : range, from: undefined, to: undefined })
+          }
           allowDeselect={false}
           w={150}
         />
@@ -122,6 +199,19 @@ export function RunsPage() {
           w={180}
         />
       </div>
+      {complaint && <Notice tone="orange">{complaint}</Notice>}
+      {histogram.data && (
+        <Histogram
+          histogram={histogram.data}
+          chosen={search.from && search.to ? [Date.parse(search.from), Date.parse(search.to)] : undefined}
+          onChoose={(range) =>
+            change({
+              from: range && new Date(range[0]).toISOString(),
+              to: range && new Date(range[1]).toISOString(),
+            })
+          }
+        />
+      )}
       <BulkBar count={selected.size} onClear={() => setSelected(new Set())}>
         {mayAct && (
           <>

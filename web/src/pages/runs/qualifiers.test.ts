@@ -1,0 +1,22 @@
+import { expect, test } from 'vitest';
+import { readQualifiers, writeQualifiers } from './qualifiers';
+
+test('what the box shows is what it reads', () => {
+  const text = 'state:failed,dead job:"nightly report" group:samples since:24h';
+  const asked = readQualifiers(text);
+  expect(asked).toEqual({
+    states: ['failed', 'dead'],
+    job: 'nightly report',
+    group: 'samples',
+    since: '24h',
+    unknown: [],
+  });
+  expect(writeQualifiers(asked)).toBe(text);
+});
+
+test('a bare word is a job, a run id leads to its run, nonsense is told', () => {
+  expect(readQualifiers('hello')).toMatchObject({ job: 'hello', unknown: [] });
+  expect(readQualifiers('1m7wfer100000002')).toMatchObject({ run: '1m7wfer100000002' });
+  expect(readQualifiers('state:broken since:3h worker:w1').unknown).toEqual(['broken', 'since:3h', 'worker:w1']);
+  expect(readQualifiers('')).toEqual({ states: [], unknown: [] });
+});
