@@ -3,8 +3,9 @@ import { defineConfig } from '@playwright/test';
 export default defineConfig({
   testDir: './e2e',
   globalSetup: './e2e/start.ts',
-  timeout: 60_000,
-  expect: { timeout: 15_000 },
+  // A story that goes wrong ends at what it waits for; these are for machines that build something else meanwhile.
+  timeout: 180_000,
+  expect: { timeout: 30_000 },
   // One after the other: the stories share one `carillon dev`, and two cores are shared by all of it.
   workers: 1,
   fullyParallel: false,

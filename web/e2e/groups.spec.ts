@@ -13,7 +13,7 @@ test.afterEach(async () => {
   }
 });
 
-test('from nothing to a run: a task group, a worker token, a worker that connects, and a run of its job', async ({
+test('from nothing to a run: a task group, a worker token, a worker that connects, a job, a run', async ({
   page,
   api,
 }) => {
@@ -33,7 +33,7 @@ test('from nothing to a run: a task group, a worker token, a worker that connect
   const making = page.getByRole('dialog', { name: 'New worker token' });
   await making.getByLabel('Name').fill(`${name} workers`);
   await making.getByRole('button', { name: 'Make it' }).click();
-  const token = await page.getByTestId('secret').innerText();
+  const token = (await page.getByTestId('secret').textContent()) ?? '';
   expect(token).toMatch(/^cri_wkr_/);
   await page.getByRole('dialog').getByRole('button', { name: 'Close' }).click();
 

@@ -36,6 +36,8 @@ export const pages: readonly PageToVisit[] = [
     name: `job: ${tab}`,
     path: async (api: Api) => `jobs/${await jobNamed(api, 'hello')}?tab=${tab}`,
   })),
+  { name: 'new job', path: () => 'jobs/new' },
+  { name: 'edit job', path: async (api) => `jobs/${await jobNamed(api, 'each-minute')}/edit` },
   { name: 'runs', path: () => 'runs', key: 'r' },
   { name: 'run', path: async (api) => `runs/${await runOf(api, 'on-demand')}` },
   { name: 'parallel run', path: async (api) => `runs/${await runOf(api, 'count-primes')}/subtasks` },
