@@ -155,6 +155,10 @@ impl Worker {
             let (kind, plan_no) = (self.present(id), self.entries[&id].arm.plan_no);
             return self.say(now, id, plan_no, kind);
         }
+        if !self.entries.contains_key(&id) && arm.plan_no < buried {
+            let kind = ReportKind::Refused(Refusal::OldVersion, String::new());
+            return self.say(now, id, arm.plan_no, kind);
+        }
         let newest = self.newest_version.entry(arm.key.job).or_insert(arm.job_version);
         *newest = (*newest).max(arm.job_version);
         let stale = arm.job_version < *newest;
