@@ -33,6 +33,7 @@ pub struct Console {
     pub(crate) metrics: Metrics,
     pub(crate) events: EventHub,
     pub(crate) schedules: Schedules,
+    pub(crate) started_at: Timestamp,
     /// Work that outlives its request; shutdown waits for it.
     pub(crate) tasks: TaskTracker,
     /// Cancelled when shutdown begins: what a browser holds open ends then.
@@ -53,6 +54,7 @@ impl Console {
         coordination: Arc<dyn Coordination>,
         clock: Clock,
     ) -> Arc<Self> {
+        let started_at = clock();
         let passwords = Passwords::new(config.password_cost);
         let servers = Servers::new(
             config.cluster,
@@ -71,6 +73,7 @@ impl Console {
             metrics: Metrics::default(),
             events: EventHub::default(),
             schedules: Schedules::default(),
+            started_at,
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
         })

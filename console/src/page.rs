@@ -68,7 +68,8 @@ pub(crate) fn limit(asked: Option<usize>) -> usize {
     asked.unwrap_or(DEFAULT_LIMIT).clamp(1, MOST_ITEMS)
 }
 
-fn encode(position: &str) -> String {
+/// The cursor of a position.
+pub(crate) fn encode(position: &str) -> String {
     URL_SAFE_NO_PAD.encode(position)
 }
 

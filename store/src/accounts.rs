@@ -183,6 +183,12 @@ pub struct AuditFilter {
     pub actor: Option<String>,
     /// Only this action.
     pub action: Option<String>,
+    /// Only this outcome: `ok` or the code of a refusal.
+    pub outcome: Option<String>,
+    /// Only entries at or later than this.
+    pub from: Option<Timestamp>,
+    /// Only entries earlier than this.
+    pub to: Option<Timestamp>,
 }
 
 /// People, tokens, permissions and the audit trail.
@@ -218,6 +224,8 @@ pub trait AccountStore {
     async fn session(&self, hash: &[u8; 32]) -> Result<Option<Session>, StoreError>;
     /// Ends a session; says whether it was there, so that of many who end it one knows that it was they.
     async fn delete_session(&self, hash: &[u8; 32]) -> Result<bool, StoreError>;
+    /// A user's sessions that last beyond `now`, newest first.
+    async fn sessions_of(&self, user: u64, now: Timestamp) -> Result<Vec<Session>, StoreError>;
     /// Deletes expired sessions, tokens and sign-in counts; returns how many.
     async fn expire_accounts(&self, now: Timestamp) -> Result<usize, StoreError>;
 

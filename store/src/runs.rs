@@ -24,6 +24,8 @@ pub struct RunFilter {
     pub groups: Option<Vec<GroupId>>,
     /// Only runs of this job.
     pub job: Option<JobId>,
+    /// Only runs of one of these jobs, where `job` is none.
+    pub jobs: Vec<JobId>,
     /// Only runs in one of these states.
     pub states: Vec<RunState>,
     /// Only fire times at or later than this.

@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use carillon_core::ids::{MAX_BACKUPS, MAX_SHARDS};
+use carillon_core::job::MAX_PARAMS_BYTES;
+use carillon_core::run::MAX_RESULT_BYTES;
 use carillon_core::time::Timestamp;
+use carillon_store::logs::MAX_LOG_BYTES;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -28,9 +32,33 @@ pub(crate) struct About {
     console: Option<String>,
     /// `mysql` or `sqlite`.
     store: &'static str,
+    /// The licence of Carillon.
+    licence: &'static str,
+    /// When this console started.
+    #[schema(value_type = String, format = DateTime)]
+    started_at: Timestamp,
+    /// What it allows and keeps.
+    limits: LimitsView,
     /// Its clock.
     #[schema(value_type = String, format = DateTime)]
     now: Timestamp,
+}
+
+/// What is allowed and kept.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct LimitsView {
+    /// The longest params of a job or run, as JSON text.
+    params_bytes: usize,
+    /// The longest result of a run, as JSON text.
+    result_bytes: usize,
+    /// The longest log of an attempt.
+    log_bytes: u64,
+    /// The most shards of a task group.
+    shards: u16,
+    /// The most holders of a shard.
+    backups: u32,
+    /// How many days final runs are kept with their logs, unless their task group says otherwise.
+    keep_days: u32,
 }
 
 /// About this console
@@ -42,6 +70,16 @@ async fn about(State(console): State<Arc<Console>>) -> Json<About> {
         cluster: console.config.cluster,
         console: console.config.member.as_ref().map(|member| member.id.to_string()),
         store: console.store.backend(),
+        licence: "Apache-2.0",
+        started_at: console.started_at,
+        limits: LimitsView {
+            params_bytes: MAX_PARAMS_BYTES,
+            result_bytes: MAX_RESULT_BYTES,
+            log_bytes: MAX_LOG_BYTES,
+            shards: MAX_SHARDS,
+            backups: MAX_BACKUPS,
+            keep_days: console.config.keep_days,
+        },
         now: console.now(),
     })
 }

@@ -82,6 +82,14 @@ struct AuditParams {
     actor: Option<String>,
     /// Only this action, such as `job.update`.
     action: Option<String>,
+    /// Only this outcome: `ok`, or the code of a refusal.
+    outcome: Option<String>,
+    /// Only entries at or later than this.
+    #[param(value_type = Option<String>, format = "date-time")]
+    from: Option<Timestamp>,
+    /// Only entries earlier than this.
+    #[param(value_type = Option<String>, format = "date-time")]
+    to: Option<Timestamp>,
     /// Items on the page (default 50).
     #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
@@ -106,7 +114,15 @@ async fn list_audit(
     if groups.as_ref().is_some_and(Vec::is_empty) {
         return Ok(Json(Page::of(Vec::new(), limit, |_: &AuditView| String::new())));
     }
-    let filter = AuditFilter { groups, target: params.target, actor: params.actor, action: params.action };
+    let filter = AuditFilter {
+        groups,
+        target: params.target,
+        actor: params.actor,
+        action: params.action,
+        outcome: params.outcome,
+        from: params.from,
+        to: params.to,
+    };
     let entries = console.store.audit(&filter, before, limit + 1).await?;
     Ok(Json(Page::of(entries, limit, |entry: &AuditEntry| entry.id.to_string()).map(AuditView::of)))
 }

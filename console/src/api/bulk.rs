@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
+use super::dead_letters::discard;
 use super::jobs_change::{check_resume, shard_of};
 use super::runs_change::{Retry, cancel_one, retry_one};
 use crate::auth::Access;
@@ -28,6 +29,7 @@ pub(crate) fn enter(operations: &mut Operations) {
     let operator = Need::RoleInRequest(Role::Operator);
     operations.write::<__path_cancel_runs, _, _>(cancel_runs, operator, "run.cancel");
     operations.write::<__path_retry_runs, _, _>(retry_runs, operator, "run.retry");
+    operations.write::<__path_discard_runs, _, _>(discard_runs, operator, "dead_letter.discard");
     operations.write::<__path_pause_jobs, _, _>(pause_jobs, operator, "job.pause");
     operations.write::<__path_resume_jobs, _, _>(resume_jobs, operator, "job.resume");
 }
@@ -163,6 +165,25 @@ async fn retry_runs(
         })
         .buffer_unordered(AT_ONCE);
     results.extend(retried.collect::<Vec<_>>().await);
+    Ok(done(&access, results))
+}
+
+/// Discard dead letters by their ids
+///
+/// Each as by itself.
+#[utoipa::path(post, path = "/api/v1/runs/discard", tag = "dead letters", request_body = RunIds, responses(
+    (status = 200, description = "What became of them.", body = BulkDone),
+))]
+async fn discard_runs(
+    State(console): State<Arc<Console>>,
+    access: Access,
+    Body(body): Body<RunIds>,
+) -> Result<Json<BulkDone>> {
+    let (runs, mut results) = runs(&console, &access, &body.ids).await?;
+    let by = access.principal.name();
+    for run in runs {
+        results.push((run.key.to_string(), discard(&console, &run, &by).await));
+    }
     Ok(done(&access, results))
 }
 

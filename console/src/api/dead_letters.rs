@@ -18,6 +18,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::run_views::RunView;
 use super::runs::page_of_runs;
 use super::runs_change::{Retry, retry_one};
+use super::schemas;
 use crate::auth::Access;
 use crate::console::Console;
 use crate::json::{Body, OptionalBody, Params};
@@ -70,6 +71,9 @@ struct DeadLetterParams {
     /// Only this job's.
     #[param(value_type = Option<u32>, minimum = 0, maximum = 4_294_967_295u32)]
     job: Option<JobId>,
+    /// Only those that ended so, separated by commas: `failed`, `dead`, `timed_out`.
+    #[param(value_type = Option<Vec<schemas::RunState>>, explode = false)]
+    state: Option<Vec<RunState>>,
     /// Only fire times at or later than this.
     #[param(value_type = Option<String>, format = "date-time")]
     from: Option<Timestamp>,
@@ -94,13 +98,18 @@ async fn list_dead_letters(
     access: Access,
     Params(params): Params<DeadLetterParams>,
 ) -> Result<Json<Page<RunView>>> {
+    let states = match params.state {
+        None => dead(),
+        Some(states) if states.iter().all(|state| state.is_dead_letter()) => states,
+        Some(_) => return Err(Problem::field("state", "is not one of failed, dead, timed_out")),
+    };
     let filter = RunFilter {
         groups: access.groups(params.group)?,
         job: params.job,
-        states: dead(),
+        states,
         from: params.from,
         to: params.to,
-        scheduled_only: false,
+        ..RunFilter::default()
     };
     Ok(Json(page_of_runs(&console, filter, params.limit, params.cursor.as_deref()).await?))
 }
@@ -138,7 +147,7 @@ async fn discard_dead_letter(State(console): State<Arc<Console>>, access: Access
     Ok(Json(Treated { treated: 1, refused: Vec::new(), more: false }))
 }
 
-async fn discard(console: &Console, run: &Run, by: &str) -> Result<()> {
+pub(super) async fn discard(console: &Console, run: &Run, by: &str) -> Result<()> {
     if console.store.discard_dead_letter(run.key, by, console.now()).await? {
         return Ok(());
     }
@@ -239,7 +248,7 @@ async fn matching(console: &Console, access: &Access, filter: &DeadLetterFilter)
         states: dead(),
         from: filter.from,
         to: filter.to,
-        scheduled_only: false,
+        ..RunFilter::default()
     };
     let mut runs = console.store.list_runs(&filter, None, MOST_AT_ONCE + 1).await?;
     let more = runs.len() > MOST_AT_ONCE;

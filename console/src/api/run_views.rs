@@ -163,6 +163,8 @@ pub(crate) struct RunDetail {
     pub(crate) params: Value,
     /// Whether the params are this run's own, not the job's.
     pub(crate) own_params: bool,
+    /// `simple` or `parallel`; absent where the job's version is not known any longer.
+    pub(crate) kind: Option<&'static str>,
     /// How many attempts the job's version allows; absent where that version is not known any longer.
     pub(crate) max_attempts: Option<u32>,
     /// What the handler returned.

@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{ConnectInfo, State};
+use axum::extract::{ConnectInfo, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use carillon_core::time::{Span, Timestamp};
+use carillon_store::accounts::Session;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
@@ -23,6 +24,8 @@ use crate::operation::{Need, Operations};
 use crate::problem::{Problem, Result};
 
 pub(crate) fn enter(operations: &mut Operations) {
+    operations.read::<__path_list_sessions, _, _>(list_sessions, Need::Person);
+    operations.write::<__path_end_own_session, _, _>(end_own_session, Need::Person, "session.end");
     operations.write::<__path_create_session, _, _>(create_session, Need::Nothing, "session.create");
     operations.read::<__path_current_session, _, _>(current_session, Need::Person);
     operations.write::<__path_end_session, _, _>(end_session, Need::Person, "session.end");
@@ -114,6 +117,89 @@ async fn end_session(
     access.note.target(format!("user/{}", access.person()?.user.name));
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, session_cookie("", Some(Span::ZERO), false))])
         .into_response())
+}
+
+/// A sign-in that lasts.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct OwnSession {
+    /// To end it by; not what its browser shows.
+    id: String,
+    /// Whether it is the one that asks.
+    current: bool,
+    /// When it began.
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    /// When it ends by itself.
+    #[schema(value_type = String, format = DateTime)]
+    expires_at: Timestamp,
+}
+
+/// One's sessions.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct OwnSessions {
+    /// Newest first.
+    items: Vec<OwnSession>,
+}
+
+/// A session's id: the beginning of what is kept of it, from which nobody can make its cookie.
+fn session_id(session: &Session) -> String {
+    session.hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The sessions of the person who asks; one-time codes are none.
+async fn own_sessions(console: &Console, person: &Person) -> Result<Vec<Session>> {
+    let mut sessions = console.store.sessions_of(person.user.id, console.now()).await?;
+    sessions.retain(|session| !session.csrf.is_empty() && session.user_revision == person.user.revision);
+    Ok(sessions)
+}
+
+fn is_current(person: &Person, session: &Session) -> bool {
+    matches!(&person.via, Via::Session(current) if current.hash == session.hash)
+}
+
+/// One's sessions
+///
+/// Every browser in which one is signed in.
+#[utoipa::path(get, path = "/api/v1/me/sessions", tag = "sessions", responses(
+    (status = 200, description = "The sessions.", body = OwnSessions),
+))]
+async fn list_sessions(State(console): State<Arc<Console>>, access: Access) -> Result<Json<OwnSessions>> {
+    let person = access.person()?;
+    let sessions = own_sessions(&console, person).await?;
+    let view = |session: &Session| OwnSession {
+        id: session_id(session),
+        current: is_current(person, session),
+        created_at: session.created_at,
+        expires_at: session.expires_at,
+    };
+    Ok(Json(OwnSessions { items: sessions.iter().map(view).collect() }))
+}
+
+/// End one of one's sessions
+///
+/// `others` ends all but the one that asks.
+#[utoipa::path(delete, path = "/api/v1/me/sessions/{session}", tag = "sessions",
+    params(("session" = String, Path, description = "Its id, or `others`.")),
+    responses((status = 204, description = "Ended.")))]
+async fn end_own_session(
+    State(console): State<Arc<Console>>,
+    access: Access,
+    Path(id): Path<String>,
+) -> Result<StatusCode> {
+    let person = access.person()?;
+    let mut ended = 0;
+    for session in own_sessions(&console, person).await? {
+        let wanted = if id == "others" { !is_current(person, &session) } else { session_id(&session) == id };
+        if wanted {
+            console.store.delete_session(&session.hash).await?;
+            ended += 1;
+        }
+    }
+    access.note.target(format!("user/{}", person.user.name));
+    if ended == 0 && id != "others" {
+        return Err(Problem::not_found("session", id));
+    }
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Who one is and what one may.

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use carillon_core::ids::{AttemptNo, RunKey};
+use carillon_core::job::JobKind;
 use carillon_core::parallel::{MapChunk, MapHeader, SUBTASKS_PER_CHUNK};
+use carillon_core::run::Run;
 use carillon_core::time::{Span, Timestamp};
 use carillon_proto::v1::MapProgressAnswer;
 use carillon_store::accounts::Role;
@@ -15,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
+use super::runs::spec_of_version;
 use crate::auth::Access;
 use crate::console::Console;
 use crate::json::Params;
@@ -69,7 +72,7 @@ pub(crate) struct Subtasks {
 pub(crate) struct MapProgress {
     /// The attempt of the run.
     attempt: u32,
-    /// `splitting`, `processing`, `reducing` or `ended`.
+    /// `waiting` before it has begun, `splitting`, `processing`, `reducing` or `ended`.
     phase: String,
     /// Subtasks stored so far; final once `splitting` is over.
     total: u64,
@@ -142,12 +145,17 @@ async fn run_subtasks(
     let attempt = AttemptNo::new(params.attempt.unwrap_or(run.attempt.get()));
     let header = console.store.map_header(run.key, attempt).await?;
     let Some(header) = header else {
+        if is_parallel(&console, run).await? {
+            let progress = waiting(attempt);
+            return Ok(Json(Subtasks {
+                progress,
+                page: Page::of(Vec::new(), 1, |_: &SubtaskView| String::new()),
+            }));
+        }
         return Err(Problem::new(
             axum::http::StatusCode::NOT_FOUND,
             "no_subtasks",
-            format!(
-                "attempt {attempt} of this run has no subtasks: it is not parallel, or has not begun to split"
-            ),
+            format!("attempt {attempt} of this run has no subtasks: it is not parallel"),
         ));
     };
     let live = if attempt == run.attempt && !run.state.is_final() {
@@ -172,6 +180,28 @@ async fn run_subtasks(
     let views = views(&console, map, &page.items).await?;
     let page = Page { items: views, next_cursor: page.next_cursor, total: None, total_capped: false };
     Ok(Json(Subtasks { progress: progress(attempt, header, live), page }))
+}
+
+/// Whether the run's job is parallel, in the version that it belongs to.
+async fn is_parallel(console: &Console, run: &Run) -> Result<bool> {
+    let spec = spec_of_version(console, run).await?;
+    Ok(spec.is_some_and(|spec| spec.kind == JobKind::Parallel))
+}
+
+/// The progress of a map that has not begun.
+fn waiting(attempt: AttemptNo) -> MapProgress {
+    MapProgress {
+        attempt: attempt.get(),
+        phase: "waiting".to_owned(),
+        total: 0,
+        done: 0,
+        failed: 0,
+        running: None,
+        waiting: 0,
+        per_second: None,
+        remaining: None,
+        workers: Vec::new(),
+    }
 }
 
 /// Where an attempt's map is kept.

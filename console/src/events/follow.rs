@@ -42,7 +42,11 @@ pub(crate) async fn follow(console: Arc<Console>, shutdown: CancellationToken) {
     loop {
         tokio::select! {
             () = shutdown.cancelled() => break,
-            _ = look.tick() => follow_the_living(&console, &mut followed, &shutdown).await,
+            _ = look.tick() => {
+                let asking = Arc::clone(&console);
+                console.tasks.spawn(async move { asking.servers.refresh_names().await });
+                follow_the_living(&console, &mut followed, &shutdown).await;
+            }
             _ = run_frames.tick() => console.events.flush_runs(),
             _ = stats_frames.tick() => console.events.flush_stats(),
             hint = hints.next(), if !hints_end => match hint {

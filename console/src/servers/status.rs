@@ -1,7 +1,7 @@
 //! What the live servers say of themselves, asked all at once.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use carillon_coordination::Member;
@@ -19,8 +19,12 @@ const STATUS_DEADLINE: Duration = Duration::from_millis(1_500);
 /// How old answers may be that pages share.
 const RECENT: Duration = Duration::from_secs(1);
 
-/// Names of workers are asked for no more often than this; a worker that connects within it is shown by its number for a moment.
-const NAMES_AGE: Duration = Duration::from_secs(3);
+/// Names of workers that are older are asked for by whoever needs them: nobody refreshes them. A worker that connects meanwhile is shown by its
+/// number for a moment.
+const NAMES_AGE: Duration = Duration::from_secs(6);
+
+/// Names are refreshed for so long after somebody wanted them: nobody looks at a console that is left alone.
+const NAMES_WANTED: Duration = Duration::from_secs(60);
 
 /// Names remembered of workers that were seen: enough for a large fleet with its restarts of a day.
 const MOST_NAMES: usize = 20_000;
@@ -30,6 +34,7 @@ const MOST_NAMES: usize = 20_000;
 pub(super) struct WorkerNames {
     names: HashMap<u64, String>,
     asked_at: Option<Instant>,
+    wanted_at: Option<Instant>,
 }
 
 /// A live server and what it answered; none when it did not.
@@ -87,24 +92,42 @@ impl Servers {
         Some(handlers)
     }
 
-    /// The names of workers that are connected or were lately, by incarnation.
+    /// The names of workers that are connected or were lately, by incarnation. Nobody waits for the servers as long as
+    /// [`Self::refresh_names`] is called.
     pub(crate) async fn worker_names(&self) -> HashMap<u64, String> {
         {
-            let mut known = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut known = self.lock_names();
+            known.wanted_at = Some(Instant::now());
             if known.asked_at.is_some_and(|at| at.elapsed() < NAMES_AGE) {
                 return known.names.clone();
             }
-            // Whoever comes while the servers are asked is content with the names there are.
-            known.asked_at = Some(Instant::now());
         }
+        self.ask_names().await;
+        self.lock_names().names.clone()
+    }
+
+    /// Learns the names anew, where somebody wanted them lately.
+    pub(crate) async fn refresh_names(&self) {
+        let wanted = self.lock_names().wanted_at.is_some_and(|at| at.elapsed() < NAMES_WANTED);
+        if wanted {
+            self.ask_names().await;
+        }
+    }
+
+    async fn ask_names(&self) {
+        // Whoever comes while the servers are asked is content with the names there are.
+        self.lock_names().asked_at = Some(Instant::now());
         let reports = self.statuses().await.unwrap_or_default();
-        let mut known = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.lock_names();
         if known.names.len() > MOST_NAMES {
             known.names.clear();
         }
         let workers =
             reports.into_iter().filter_map(|report| report.status).flat_map(|status| status.workers);
         known.names.extend(workers.map(|worker| (worker.incarnation, worker.name)));
-        known.names.clone()
+    }
+
+    fn lock_names(&self) -> MutexGuard<'_, WorkerNames> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

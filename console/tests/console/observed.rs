@@ -264,3 +264,58 @@ async fn a_retry_with_other_params_is_a_new_run() {
     let triggered = world.get(&format!("/runs/{new}")).send().await.must(StatusCode::OK).json();
     assert_eq!((&triggered["params"], &triggered["job"]), (&json!({"day": "yesterday"}), &json!(job)));
 }
+
+#[tokio::test]
+async fn runs_are_filtered_by_what_no_index_knows_and_by_the_names_of_jobs() {
+    let world = World::new().await;
+    let server = world.server("server-1").await;
+    let group = world.group(&[&server]).await;
+    let nightly = id_of(&world.job(group, "nightly", json!({})).await);
+    let weekly = id_of(&world.job(group, "weekly", json!({})).await);
+    let mut runs = Vec::new();
+    for second in 0..6 {
+        let job = if second % 2 == 0 { nightly } else { weekly };
+        runs.push(insert(&world, job, group, Span::from_secs(second), RunState::Succeeded).await);
+    }
+    let late = insert(&world, nightly, group, Span::from_secs(9), RunState::Missed).await;
+    let list = async |query: &str| {
+        let answer = world.get(&format!("/runs?{query}")).send().await.must(StatusCode::OK).json();
+        let ids: Vec<String> = answer["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|run| run["id"].as_str().unwrap().to_owned())
+            .collect();
+        (ids, answer["next_cursor"].as_str().map(str::to_owned))
+    };
+    let of =
+        |wanted: &[usize]| -> Vec<String> { wanted.iter().map(|index| runs[*index].to_string()).collect() };
+    let mut all = vec![late.to_string()];
+    all.extend(of(&[4, 2, 0]));
+    assert_eq!(list("text=NIGHT").await, (all, None));
+    assert_eq!(list("text=nobody").await, (Vec::new(), None));
+    // Two milliseconds late each, the missed one not at all.
+    assert_eq!(list("min_lateness=2ms&text=weekly").await.0, of(&[5, 3, 1]));
+    assert_eq!(list("min_lateness=3ms").await, (Vec::new(), None));
+    assert_eq!(list("trigger=api").await.0, Vec::<String>::new());
+    let (first, cursor) = list("trigger=schedule&limit=3").await;
+    let (rest, end) = list(&format!("trigger=schedule&limit=9&cursor={}", cursor.unwrap())).await;
+    assert_eq!((first.len(), rest, end), (3, of(&[3, 2, 1, 0]), None));
+    let letters = world.get("/dead-letters?state=succeeded").send().await;
+    assert_eq!(letters.fields(), ["state"]);
+}
+
+#[tokio::test]
+async fn a_parallel_run_that_has_not_begun_to_split_waits() {
+    let world = World::new().await;
+    let server = world.server("server-1").await;
+    let group = world.group(&[&server]).await;
+    let simple = id_of(&world.job(group, "simple", json!({})).await);
+    let parallel = id_of(&world.job(group, "parallel", json!({"kind": "parallel"})).await);
+    let one = insert(&world, simple, group, Span::ZERO, RunState::Planned).await;
+    let two = insert(&world, parallel, group, Span::ZERO, RunState::Planned).await;
+    world.get(&format!("/runs/{one}/subtasks")).send().await.must(StatusCode::NOT_FOUND);
+    let waits = world.get(&format!("/runs/{two}/subtasks")).send().await.must(StatusCode::OK).json();
+    assert_eq!((&waits["progress"]["phase"], &waits["items"]), (&json!("waiting"), &json!([])));
+    assert_eq!(world.get(&format!("/runs/{two}")).send().await.json()["kind"], "parallel");
+}

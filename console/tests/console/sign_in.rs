@@ -229,3 +229,57 @@ async fn a_worker_token_finds_sees_and_triggers_in_its_group_only() {
     let bounded = world.token(TokenScope::User { user: 1, at_most: Some(Role::Developer) }).await;
     make(&bounded).await.must(StatusCode::FORBIDDEN);
 }
+
+#[tokio::test]
+async fn one_sees_and_ends_the_sessions_of_ones_other_browsers() {
+    let world = World::new().await;
+    let mut browsers = Vec::new();
+    for _ in 0..3 {
+        world.advance(Span::SECOND);
+        browsers.push(sign_in(&world, "admin", &world.password).await.must(StatusCode::CREATED));
+    }
+    // A link that nobody has followed is no session.
+    world.console.one_time_code(1).await.unwrap();
+    let by = |browser: &Answer, method: Method, path: &str| {
+        let csrf = browser.text("csrf_token");
+        world.ask(method, path).by_nobody().header("cookie", &cookie(browser)).header("x-csrf-token", &csrf)
+    };
+    let listed = by(&browsers[1], Method::GET, "/me/sessions").send().await.must(StatusCode::OK).json();
+    let current: Vec<bool> =
+        listed["items"].as_array().unwrap().iter().map(|item| item["current"] == true).collect();
+    assert_eq!(current, [false, true, false], "newest first");
+    let newest = listed["items"][0]["id"].as_str().unwrap();
+    let path = format!("/me/sessions/{newest}");
+    by(&browsers[1], Method::DELETE, &path).send().await.must(StatusCode::NO_CONTENT);
+    by(&browsers[1], Method::DELETE, &path).send().await.must(StatusCode::NOT_FOUND);
+    by(&browsers[2], Method::GET, "/me").send().await.must(StatusCode::UNAUTHORIZED);
+    by(&browsers[1], Method::DELETE, "/me/sessions/others").send().await.must(StatusCode::NO_CONTENT);
+    by(&browsers[0], Method::GET, "/me").send().await.must(StatusCode::UNAUTHORIZED);
+    by(&browsers[1], Method::GET, "/me").send().await.must(StatusCode::OK);
+    let trail = world.get("/audit?action=session.end&outcome=ok&from=2026-11-20T09:00:00Z").send().await;
+    assert_eq!(trail.json()["items"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn any_console_honours_sessions_links_and_counts_of_another() {
+    let one = World::new().await;
+    let two = one.beside();
+    let signed_in = sign_in(&one, "admin", &one.password).await.must(StatusCode::CREATED);
+    let me = |world: &'_ World| {
+        world.ask(Method::GET, "/me").by_nobody().header("cookie", &cookie(&signed_in)).request()
+    };
+    for world in [&one, &two] {
+        let answer = tower::ServiceExt::oneshot(world.router.clone(), me(world)).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+    }
+    let code = one.console.one_time_code(1).await.unwrap();
+    let path = format!("/sign-in?code={code}");
+    two.plain(Method::GET, &path).send().await.must(StatusCode::SEE_OTHER);
+    one.plain(Method::GET, &path).send().await.must(StatusCode::UNAUTHORIZED);
+    for world in [&one, &two].into_iter().cycle().take(10) {
+        sign_in(world, "admin", "wrong").await.must(StatusCode::UNAUTHORIZED);
+    }
+    for world in [&one, &two] {
+        sign_in(world, "admin", &one.password).await.must(StatusCode::TOO_MANY_REQUESTS);
+    }
+}

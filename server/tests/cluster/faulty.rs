@@ -223,6 +223,7 @@ behind_faults! {
         fn create_session(session: &Session) -> ();
         fn session(hash: &[u8; 32]) -> Option<Session>;
         fn delete_session(hash: &[u8; 32]) -> bool;
+        fn sessions_of(user: u64, now: Timestamp) -> Vec<Session>;
         fn expire_accounts(now: Timestamp) -> usize;
         fn create_token(token: &Token) -> u64;
         fn token(hash: &[u8; 32]) -> Option<Token>;

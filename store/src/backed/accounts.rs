@@ -80,6 +80,10 @@ impl<B: Backend> AccountStore for B {
         self.write("end the session", move |db| Box::pin(accounts::delete_session(db, hash))).await
     }
 
+    async fn sessions_of(&self, user: u64, now: Timestamp) -> Result<Vec<Session>, StoreError> {
+        self.read("read the user's sessions", move |db| Box::pin(accounts::sessions_of(db, user, now))).await
+    }
+
     async fn expire_accounts(&self, now: Timestamp) -> Result<usize, StoreError> {
         self.write("delete what has expired", move |db| Box::pin(accounts::expire_accounts(db, now))).await
     }

@@ -178,6 +178,9 @@ pub async fn sessions_and_tokens_expire(store: SharedStore) {
 
     let long = session(number, 1, at(1_000_000));
     store.create_session(&long).await.unwrap();
+    let mine = store.sessions_of(long.user, long.created_at).await.unwrap();
+    assert!(mine.contains(&long), "{mine:?}");
+    assert!(!store.sessions_of(long.user, long.expires_at).await.unwrap().contains(&long), "over");
     assert!(store.delete_session(&long.hash).await.unwrap());
     assert!(!store.delete_session(&long.hash).await.unwrap(), "once");
     assert_eq!(store.session(&long.hash).await.unwrap(), None);

@@ -190,11 +190,18 @@ pub async fn the_failed_runs_of_a_job_are_found_among_many(store: SharedStore) {
         }
     }
     failed.reverse();
-    let filter = RunFilter {
-        job: Some(one.id),
-        states: vec![RunState::Dead, RunState::Failed],
-        ..RunFilter::default()
+    let dead = vec![RunState::Dead, RunState::Failed];
+    let several = RunFilter { jobs: vec![one.id, two.id], ..RunFilter::default() };
+    let fires = |runs: Vec<Run>| -> Vec<_> {
+        runs.iter().map(|run| (run.key.fire_time.millis_since(fixture.start) / 1_000, run.key.job)).collect()
     };
+    let newest = fires(store.list_runs(&several, None, 3).await.unwrap());
+    assert_eq!(newest, [(6, two.id), (6, one.id), (5, two.id)]);
+    let succeeded = RunFilter { states: vec![RunState::Succeeded], ..several.clone() };
+    assert_eq!(fires(store.list_runs(&succeeded, None, 9).await.unwrap()), [(4, two.id), (4, one.id)]);
+    let failed_of_two = RunFilter { jobs: vec![two.id], states: dead.clone(), ..RunFilter::default() };
+    assert_eq!(store.count_runs(&failed_of_two, 100).await.unwrap(), 5);
+    let filter = RunFilter { job: Some(one.id), states: dead, ..RunFilter::default() };
     assert_eq!(store.count_runs(&filter, 100).await.unwrap(), 5);
     let first = store.list_runs(&filter, None, 3).await.unwrap();
     let rest = store.list_runs(&filter, Some(first[2].key), 3).await.unwrap();

@@ -10,7 +10,7 @@ use crate::accounts::{Grant, Session, User};
 use crate::database::{Database, Existing, Insert};
 use crate::sql::account_rows::{GRANT, USER, read_grant, read_user};
 use crate::sql::sequences;
-use crate::value::values;
+use crate::value::{Row, values};
 
 const NEW_USER: Insert = Insert {
     table: "user_account",
@@ -201,15 +201,34 @@ pub(crate) async fn session<D: Database>(db: &mut D, hash: [u8; 32]) -> Result<O
             values![&hash],
         )
         .await?;
-    let Some(mut row) = found else { return Ok(None) };
-    Ok(Some(Session {
+    found.map(read_session).transpose()
+}
+
+fn read_session(mut row: Row) -> Result<Session, StoreError> {
+    Ok(Session {
         hash: row.take()?,
         user: row.take()?,
         user_revision: row.take()?,
         csrf: row.take()?,
         created_at: row.take()?,
         expires_at: row.take()?,
-    }))
+    })
+}
+
+/// Along `session_of_user`: a person has a handful.
+pub(crate) async fn sessions_of<D: Database>(
+    db: &mut D,
+    user: u64,
+    now: Timestamp,
+) -> Result<Vec<Session>, StoreError> {
+    let rows = db
+        .query(
+            "SELECT hash, user_id, user_revision, csrf, created_at, expires_at FROM session
+             WHERE user_id = ? AND expires_at > ? ORDER BY created_at DESC",
+            values![user, now],
+        )
+        .await?;
+    rows.into_iter().map(read_session).collect()
 }
 
 /// By primary key.

@@ -66,8 +66,18 @@ pub(crate) async fn audit<D: Database>(
         conditions.push(format!("group_id IN ({})", placeholders(groups.len())));
         values.extend(groups.iter().copied().map(Value::from));
     }
-    for (column, wanted) in [("target", &filter.target), ("actor", &filter.actor), ("action", &filter.action)]
-    {
+    for (bound, at) in [("happened_at >= ?", filter.from), ("happened_at < ?", filter.to)] {
+        if let Some(at) = at {
+            conditions.push(bound.to_owned());
+            values.push(Value::from(at));
+        }
+    }
+    for (column, wanted) in [
+        ("target", &filter.target),
+        ("actor", &filter.actor),
+        ("action", &filter.action),
+        ("outcome", &filter.outcome),
+    ] {
         if let Some(wanted) = wanted {
             conditions.push(format!("{column} = ?"));
             values.push(Value::from(wanted));

@@ -58,6 +58,8 @@ pub(crate) async fn attempts<D: Database>(db: &mut D, key: RunKey) -> Result<Vec
 enum Path {
     /// Along `run_of_job`.
     Job(JobId),
+    /// Along `run_of_job`, one range for each.
+    Jobs(Vec<JobId>),
     /// Along `run_in_state`, one range for each pair.
     States(Vec<(RunState, i64)>),
     /// Along `run_in_state`, all pairs in one range after the other, sorted afterwards: for states that few runs have, in many shards.
@@ -115,12 +117,16 @@ async fn search<D: Database>(db: &mut D, filter: &RunFilter) -> Result<Option<Se
             None => Path::Job(job),
         },
         Some(job) => Path::Job(job),
+        None if !filter.jobs.is_empty() && !all_rare => Path::Jobs(filter.jobs.clone()),
         None => match ranges(db, filter, shards).await? {
             Some(ranges) => Path::States(ranges),
             None if all_rare => Path::Rare,
             None => Path::Time,
         },
     };
+    if filter.job.is_none() && !filter.jobs.is_empty() && !matches!(path, Path::Jobs(_)) {
+        conditions.push(format!("job IN ({})", list(filter.jobs.iter().map(|job| i64::from(job.get())))));
+    }
     if !matches!(path, Path::States(_)) {
         conditions.extend(in_states);
         conditions.extend(in_shards);
@@ -192,6 +198,10 @@ fn ranges_of<D: Database>(search: &Search) -> Vec<String> {
         Path::Job(job) => {
             let table = D::indexed("run", "run_of_job");
             vec![format!("FROM {table} WHERE job = {job} AND {conditions}")]
+        }
+        Path::Jobs(jobs) => {
+            let table = D::indexed("run", "run_of_job");
+            jobs.iter().map(|job| format!("FROM {table} WHERE job = {job} AND {conditions}")).collect()
         }
         Path::States(pairs) => {
             let table = D::indexed("run", "run_in_state");
@@ -279,7 +289,11 @@ pub(crate) async fn count_runs<D: Database>(
                 format!("SELECT * FROM (SELECT 1 AS one {range} LIMIT {room}) AS part_{part}")
             })
             .collect();
-        let sql = format!("SELECT COUNT(*) FROM ({}) AS matching", parts.join(" UNION ALL "));
+        // The bound around them all ends the reading in the middle of a part.
+        let sql = format!(
+            "SELECT COUNT(*) FROM (SELECT * FROM ({}) AS parts LIMIT {room}) AS matching",
+            parts.join(" UNION ALL ")
+        );
         if let Some(mut row) = db.query_one(&sql, Vec::new()).await? {
             count += row.take::<usize>()?;
         }

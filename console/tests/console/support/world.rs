@@ -79,6 +79,26 @@ impl World {
         Self { console, router, store, registry, clock, admin, password }
     }
 
+    /// Another console of the same cluster, with nothing but the store in common.
+    pub(crate) fn beside(&self) -> Self {
+        let mut config = ConsoleConfig::new(101);
+        config.password_cost = CHEAP;
+        config.pages = Pages::Folder("/nonexistent".into());
+        let hands = Arc::clone(&self.clock);
+        let tell = Arc::new(move || Timestamp::from_millis(hands.load(Ordering::SeqCst)));
+        let coordination: Arc<dyn Coordination> = Arc::new(Embedded::new(&self.registry));
+        let console = Console::new(config, Arc::clone(&self.store), coordination, tell);
+        Self {
+            router: router(&console),
+            console,
+            store: Arc::clone(&self.store),
+            registry: Arc::clone(&self.registry),
+            clock: Arc::clone(&self.clock),
+            admin: self.admin.clone(),
+            password: self.password.clone(),
+        }
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         Timestamp::from_millis(self.clock.load(Ordering::SeqCst))
     }
