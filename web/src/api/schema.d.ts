@@ -572,6 +572,50 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/me/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One's sessions
+         * @description Every browser in which one is signed in.
+         *
+         *     Needs a sign-in or a personal token.
+         */
+        get: operations["list_sessions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/sessions/{session}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * End one of one's sessions
+         * @description `others` ends all but the one that asks.
+         *
+         *     Needs a sign-in or a personal token.
+         */
+        delete: operations["end_own_session"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/overview": {
         parameters: {
             query?: never;
@@ -604,7 +648,7 @@ export interface paths {
         };
         /**
          * List runs
-         * @description Newest first.
+         * @description Newest first. `trigger`, `worker` and `min_lateness` are looked for in at most 5,000 runs a request: a short page with a cursor goes on there.
          *
          *     Needs a sign-in or any token; shows what is visible to it.
          */
@@ -764,6 +808,28 @@ export interface paths {
          *     Needs the role `operator` on the task group.
          */
         post: operations["cancel_runs"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/discard": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Discard dead letters by their ids
+         * @description Each as by itself.
+         *
+         *     Needs the role `operator` on the task group.
+         */
+        post: operations["discard_runs"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1142,6 +1208,10 @@ export interface components {
             cluster: number;
             /** @description This console's id in the cluster, if it has one. */
             console?: string | null;
+            /** @description The licence of Carillon. */
+            licence: string;
+            /** @description What it allows and keeps. */
+            limits: components["schemas"]["LimitsView"];
             /**
              * Format: date-time
              * @description Its clock.
@@ -1149,6 +1219,11 @@ export interface components {
             now: string;
             /** @description `Carillon`. */
             product: string;
+            /**
+             * Format: date-time
+             * @description When this console started.
+             */
+            started_at: string;
             /** @description `mysql` or `sqlite`. */
             store: string;
             /** @description The version of this binary. */
@@ -1791,6 +1866,33 @@ export interface components {
             /** @description Fires to come, soonest first; on the first page only. */
             upcoming: components["schemas"]["FireView"][];
         };
+        /** @description What is allowed and kept. */
+        LimitsView: {
+            /**
+             * Format: int32
+             * @description The most holders of a shard.
+             */
+            backups: number;
+            /**
+             * Format: int32
+             * @description How many days final runs are kept with their logs, unless their task group says otherwise.
+             */
+            keep_days: number;
+            /**
+             * Format: int64
+             * @description The longest log of an attempt.
+             */
+            log_bytes: number;
+            /** @description The longest params of a job or run, as JSON text. */
+            params_bytes: number;
+            /** @description The longest result of a run, as JSON text. */
+            result_bytes: number;
+            /**
+             * Format: int32
+             * @description The most shards of a task group.
+             */
+            shards: number;
+        };
         /** @description A line that holds the text. */
         LogMatch: {
             /**
@@ -1865,7 +1967,7 @@ export interface components {
              * @description Subtasks done a second, lately; absent where no server drives the map.
              */
             per_second?: number | null;
-            /** @description `splitting`, `processing`, `reducing` or `ended`. */
+            /** @description `waiting` before it has begun, `splitting`, `processing`, `reducing` or `ended`. */
             phase: string;
             /** @description About how long the rest takes at that rate. */
             remaining?: string | null;
@@ -2118,6 +2220,28 @@ export interface components {
             total: components["schemas"]["FiguresView"];
             /** @description The starts of the window that were latest, worst first, as far as their runs are kept. */
             worst: components["schemas"]["WorstView"][];
+        };
+        /** @description A sign-in that lasts. */
+        OwnSession: {
+            /**
+             * Format: date-time
+             * @description When it began.
+             */
+            created_at: string;
+            /** @description Whether it is the one that asks. */
+            current: boolean;
+            /**
+             * Format: date-time
+             * @description When it ends by itself.
+             */
+            expires_at: string;
+            /** @description To end it by; not what its browser shows. */
+            id: string;
+        };
+        /** @description One's sessions. */
+        OwnSessions: {
+            /** @description Newest first. */
+            items: components["schemas"]["OwnSession"][];
         };
         /** @description One page of a list. */
         Page_AuditView: {
@@ -2974,6 +3098,8 @@ export interface components {
             attempts: components["schemas"]["AttemptView"][];
             /** @description The epoch it was planned under last. */
             epoch: string;
+            /** @description `simple` or `parallel`; absent where the job's version is not known any longer. */
+            kind?: string | null;
             /**
              * Format: int32
              * @description How many attempts the job's version allows; absent where that version is not known any longer.
@@ -3723,12 +3849,18 @@ export interface operations {
                 actor?: string;
                 /** @description `next_cursor` of the page before. */
                 cursor?: string;
+                /** @description Only entries at or later than this. */
+                from?: string;
                 /** @description Only entries about this task group. */
                 group?: string;
                 /** @description Items on the page (default 50). */
                 limit?: number;
+                /** @description Only this outcome: `ok`, or the code of a refusal. */
+                outcome?: string;
                 /** @description Only entries about this target, such as `job/17`. */
                 target?: string;
+                /** @description Only entries earlier than this. */
+                to?: string;
             };
             header?: never;
             path?: never;
@@ -3764,6 +3896,8 @@ export interface operations {
                 job?: number;
                 /** @description Items on the page (default 50). */
                 limit?: number;
+                /** @description Only those that ended so, separated by commas: `failed`, `dead`, `timed_out`. */
+                state?: components["schemas"]["RunState"][];
                 /** @description Only fire times earlier than this. */
                 to?: string;
             };
@@ -4840,6 +4974,55 @@ export interface operations {
             503: components["responses"]["Refused503"];
         };
     };
+    list_sessions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The sessions. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OwnSessions"];
+                };
+            };
+            401: components["responses"]["Refused401"];
+            403: components["responses"]["Refused403"];
+            503: components["responses"]["Refused503"];
+        };
+    };
+    end_own_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its id, or `others`. */
+                session: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Ended. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Refused401"];
+            403: components["responses"]["Refused403"];
+            404: components["responses"]["Refused404"];
+            422: components["responses"]["Refused422"];
+            503: components["responses"]["Refused503"];
+        };
+    };
     overview: {
         parameters: {
             query?: {
@@ -4882,10 +5065,18 @@ export interface operations {
                 job?: number;
                 /** @description Items on the page (default 50). */
                 limit?: number;
+                /** @description Only runs whose handler started at least so late, such as `500ms`. */
+                min_lateness?: string;
                 /** @description Only runs in one of these states, separated by commas. */
                 state?: components["schemas"]["RunState"][];
+                /** @description Only runs of jobs whose name or handler contains this, ignoring case; at most 200 jobs may. */
+                text?: string;
                 /** @description Only fire times earlier than this. */
                 to?: string;
+                /** @description Only runs made by this. */
+                trigger?: "schedule" | "api" | "retry" | "misfire";
+                /** @description Only runs planned at or run by this worker, by its incarnation. */
+                worker?: string;
             };
             header?: never;
             path?: never;
@@ -5146,6 +5337,37 @@ export interface operations {
         };
     };
     cancel_runs: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RunIds"];
+            };
+        };
+        responses: {
+            /** @description What became of them. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BulkDone"];
+                };
+            };
+            400: components["responses"]["Refused400"];
+            401: components["responses"]["Refused401"];
+            403: components["responses"]["Refused403"];
+            413: components["responses"]["Refused413"];
+            415: components["responses"]["Refused415"];
+            422: components["responses"]["Refused422"];
+            503: components["responses"]["Refused503"];
+        };
+    };
+    discard_runs: {
         parameters: {
             query?: never;
             header?: never;
