@@ -24,6 +24,9 @@ use crate::servers::calls::owner_named_by;
 /// A shard is planned every few seconds and edited by people: an edit that loses this often meets a fault, not a rival.
 const MOST_TRIES: usize = 10;
 
+/// How long an edit waits for the hint's way to the coordinator beside its own way to the servers.
+const HINT_PATIENCE: Duration = Duration::from_millis(250);
+
 /// What a fixed delay has waiting at most: one row, and a few more after faults.
 const MOST_WAITING: usize = 100;
 
@@ -253,7 +256,21 @@ async fn tell(
     at: Timestamp,
 ) -> Vec<RunKey> {
     console.schedules.forget();
-    hint(console, shard.id).await;
+    // A hint is worth no waiting: while the coordinator hangs the owner is told all the same, before a run of the old version is due.
+    let asked = ask_holders(console, shard, jobs_version, job, touched, at);
+    let hinted = tokio::time::timeout(HINT_PATIENCE, hint(console, shard.id));
+    tokio::join!(asked, hinted).0
+}
+
+/// Asks the shard's holders to withdraw what an edit touched.
+async fn ask_holders(
+    console: &Console,
+    shard: &ShardRow,
+    jobs_version: JobsVersion,
+    job: JobId,
+    touched: Vec<TouchedRun>,
+    at: Timestamp,
+) -> Vec<RunKey> {
     let keys: Vec<RunKey> = touched.iter().map(|run| run.key).collect();
     let within_horizon = || {
         let end = at + console.config.horizon;

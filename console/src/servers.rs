@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use carillon_coordination::{Coordination, CoordinationError, Member, MemberKind};
+use carillon_coordination::{Coordination, Member, MemberKind};
 use carillon_core::ids::ServerId;
 use carillon_proto::v1::control_client::ControlClient;
 use carillon_store::shards::ShardRow;
@@ -24,6 +24,9 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(1);
 
 /// A server answers in milliseconds, or waits for the store, which gets this long.
 pub(crate) const CALL_DEADLINE: Duration = Duration::from_secs(3);
+
+/// A coordinator answers within a few milliseconds; one that takes longer is away, and what it said last is better than a person who waits.
+const COORDINATOR_PATIENCE: Duration = Duration::from_millis(250);
 
 /// The most channels kept: every server of a large cluster; beyond it they are made anew.
 const MOST_CHANNELS: usize = 1_000;
@@ -61,6 +64,8 @@ pub(crate) struct Servers {
     secret: Secret,
     tls: Option<ClientTlsConfig>,
     coordination: Arc<dyn Coordination>,
+    /// The cluster's servers as the coordinator told them last.
+    told: Mutex<Option<Vec<Member>>>,
     channels: Mutex<HashMap<String, Channel>>,
     names: Mutex<status::WorkerNames>,
     recent: status::Recent,
@@ -79,18 +84,36 @@ impl Servers {
             secret,
             tls,
             coordination,
+            told: Mutex::default(),
             channels: Mutex::default(),
             names: Mutex::default(),
             recent: status::Recent::default(),
         }
     }
 
-    /// The live servers of the cluster, by id.
+    /// The live servers of the cluster, by id. While the coordinator is away they are those it told of last: the servers go on without it, and
+    /// so do requests to them.
     pub(crate) async fn live(&self) -> Result<Vec<Member>> {
-        let members = self.coordination.members().await.map_err(unavailable)?;
-        let of_cluster =
-            |member: &Member| member.kind == MemberKind::Server && member.cluster == self.cluster;
-        Ok(members.into_iter().filter(of_cluster).collect())
+        let asked = tokio::time::timeout(COORDINATOR_PATIENCE, self.coordination.members()).await;
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed = match asked {
+            Ok(Ok(mut members)) => {
+                members.retain(|member| member.kind == MemberKind::Server && member.cluster == self.cluster);
+                return Ok(told.insert(members).clone());
+            }
+            Ok(Err(error)) => chain(&error).to_string(),
+            Err(_) => format!("no answer within {COORDINATOR_PATIENCE:?}"),
+        };
+        match &*told {
+            Some(members) => {
+                tracing::debug!(
+                    error = failed,
+                    "the coordinator did not answer; its last word on the servers is used"
+                );
+                Ok(members.clone())
+            }
+            None => Err(unavailable(&failed)),
+        }
     }
 
     /// The live servers in the order in which a request about a shard should try them: its owner, its holders, the others of its
@@ -137,8 +160,8 @@ impl Servers {
     }
 }
 
-fn unavailable(error: CoordinationError) -> Problem {
-    tracing::warn!(error = %chain(&error), "the coordinator did not answer");
+fn unavailable(error: &str) -> Problem {
+    tracing::warn!(error, "the coordinator did not answer");
     Problem::unavailable(
         "coordination_unavailable",
         "the cluster's coordinator does not answer, so the live servers are not known",

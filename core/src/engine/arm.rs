@@ -4,7 +4,7 @@ use super::open_run::{CancelWish, OpenRun, Phase};
 use super::{Arm, Effect, Engine, Owned};
 use crate::change::Move;
 use crate::ids::{AttemptNo, Incarnation, PlanNo, RunKey};
-use crate::job::{JobKind, MisfirePolicy, Overlap};
+use crate::job::{JobKind, Overlap};
 use crate::routing::Choice;
 use crate::run::{Reason, ReasonCode, RunState};
 use crate::time::Timestamp;
@@ -247,11 +247,7 @@ impl Engine {
             return self.owned_mut().wake(key, Some(wake_at));
         }
         let misfire = &job.job.spec.misfire;
-        let still_run = match misfire.policy {
-            MisfirePolicy::Skip => 0,
-            MisfirePolicy::FireOnce => 1,
-            MisfirePolicy::FireAll => misfire.limit as usize,
-        };
+        let still_run = misfire.runs() as usize;
         let reason = open.last_refusal.clone().unwrap_or_else(|| {
             let handler = &job.job.spec.handler;
             Reason::new(
@@ -285,6 +281,21 @@ impl Engine {
         }
     }
 
+    /// Whether the misfire policy runs a fire that could not start by its latest start: the newest ones that may.
+    fn misfire_still_runs(&self, now: Timestamp, key: RunKey) -> bool {
+        let owned = self.owned_ref();
+        let open = &owned.runs[&key];
+        let Some(job) = open.job.as_ref().filter(|_| !Self::is_by_request(open)) else { return false };
+        let misfire = &job.job.spec.misfire;
+        let missed = |(_, other): &&(Timestamp, RunKey)| {
+            let other = &owned.runs[other].run;
+            other.state == RunState::Planned && other.start_by < now
+        };
+        let after = (std::ops::Bound::Excluded(open.order()), std::ops::Bound::Unbounded);
+        let newer = owned.by_job[&key.job].range(after).filter(missed).count();
+        newer < misfire.runs() as usize && now.since(key.fire_time) <= misfire.window
+    }
+
     fn is_by_request(open: &OpenRun) -> bool {
         open.run.trigger.is_by_request()
     }
@@ -299,10 +310,17 @@ impl Engine {
         if let Some(cancel) = open.cancel.clone() {
             return self.finish(now, key, RunState::Cancelled, Some(cancel.reason), None);
         }
+        let named = open.run.worker == Some(by);
         if reason.code == ReasonCode::TooLate && now > open.run.start_by {
-            return self.finish(now, key, RunState::Missed, Some(reason), None);
+            if !self.misfire_still_runs(now, key) {
+                return self.finish(now, key, RunState::Missed, Some(reason), None);
+            }
+            // It was told too late, not turned down: the same worker may take it under the next plan number, with a new latest start.
+            let open = self.owned_mut().runs.get_mut(&key).expect("looked up above");
+            open.refused.retain(|worker| *worker != by);
+            open.last_refusal = None;
         }
-        if open.run.worker == Some(by) {
+        if named {
             // Its tombstone is the proof that a move needs.
             self.place(now, key);
         }

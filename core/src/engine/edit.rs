@@ -116,7 +116,8 @@ impl Engine {
     fn old_plan(&self, key: RunKey, gone: &BTreeMap<RunKey, OpenRun>) -> Option<Option<Withdrawal>> {
         let owned = self.owned_ref();
         let of = |open: &OpenRun, replanned: u32| {
-            let plan_no = PlanNo::new(open.run.plan_no.get().saturating_sub(replanned));
+            let before = PlanNo::new(open.run.plan_no.get().saturating_sub(replanned));
+            let plan_no = open.lost_plan.map_or(before, |lost| lost.max(before));
             let attempt = open.run.attempt;
             open.run.worker.map(|from| Withdrawal { from, attempt, plan_no })
         };

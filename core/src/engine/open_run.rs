@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::jobs::Jobs;
 use super::{Arm, JobInForce};
-use crate::ids::{Epoch, Incarnation};
+use crate::ids::{Epoch, Incarnation, PlanNo};
 use crate::run::{Reason, Run, RunState};
 use crate::time::{Span, Timestamp};
 
@@ -21,6 +21,8 @@ pub(super) struct OpenRun {
     pub(super) wake_at: Option<Timestamp>,
     /// An earlier owner may have armed it at its worker; of a started run, that its worker is to be asked what became of it.
     pub(super) perhaps_armed: bool,
+    /// The latest plan that a worker may have although the store does not know of it any longer.
+    pub(super) lost_plan: Option<PlanNo>,
     /// The worker was asked to withdraw it; the plan is not armed before it has answered.
     pub(super) asked: bool,
     /// Workers that gave a tombstone for the current attempt, with the last one's word.
@@ -89,6 +91,7 @@ impl OpenRun {
             phase: Phase::Waiting,
             wake_at: None,
             perhaps_armed: false,
+            lost_plan: None,
             asked: false,
             refused: Vec::new(),
             last_refusal: None,

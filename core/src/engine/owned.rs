@@ -260,7 +260,13 @@ impl Engine {
                 None if ahead => continue,
                 Some(open) if ahead && !open.is_answered_by(&run) => open,
                 Some(open) if open.run.attempt == run.attempt && open.run.plan_no >= run.plan_no => {
-                    self.seen_again(now, open, run, &owned)
+                    if open.run.job_version == run.job_version {
+                        self.seen_again(now, open, run, &owned)
+                    } else {
+                        // A database that failed over lost the plan that is known here, and an edit gave its number away again.
+                        let lost_plan = Some(open.run.plan_no);
+                        OpenRun { lost_plan, perhaps_armed: true, ..self.taken_over(now, run, &owned) }
+                    }
                 }
                 _ => self.taken_over(now, run, &owned),
             };

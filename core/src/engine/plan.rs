@@ -7,7 +7,6 @@ use super::open_run::OpenRun;
 use super::{Effect, Engine, JobInForce, Owned};
 use crate::change::Slice;
 use crate::ids::{AttemptNo, Epoch, PlanNo, RunKey};
-use crate::job::MisfirePolicy;
 use crate::routing::Choice;
 use crate::run::{Reason, ReasonCode, Run, RunState, TriggerKind};
 use crate::time::Timestamp;
@@ -164,11 +163,10 @@ fn misfire(job: &JobInForce, now: Timestamp, fire: Timestamp, start_by: Timestam
     if now.since(fire) > policy.window {
         return skip(format!("older than the misfire window of {}", policy.window));
     }
-    let still_run = match policy.policy {
-        MisfirePolicy::Skip => return skip("the misfire policy is skip".into()),
-        MisfirePolicy::FireOnce => 1,
-        MisfirePolicy::FireAll => policy.limit,
-    };
+    let still_run = policy.runs();
+    if still_run == 0 {
+        return skip("the misfire policy is skip".into());
+    }
     // The newest `still_run` missed fires run: this one does if the fire that many places later is not missed.
     let mut later = fire;
     for _ in 0..still_run {

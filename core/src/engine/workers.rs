@@ -51,10 +51,15 @@ pub struct HeldRun {
     pub started: bool,
 }
 
+/// How long a lost worker is remembered (5 min): longer than any row of it lies planned, short enough that restarts without end are forgotten.
+const REMEMBER_LOST: Span = Span::from_secs(300);
+
 /// Workers by incarnation.
 #[derive(Debug, Default)]
 pub(super) struct Roster {
     workers: BTreeMap<Incarnation, Worker>,
+    /// Workers that were given up, and when: rows that an edit gives back may still name them.
+    lost: BTreeMap<Incarnation, Timestamp>,
 }
 
 #[derive(Debug)]
@@ -98,9 +103,22 @@ impl Roster {
         self.workers.get(&incarnation).is_some_and(|worker| worker.away_since.is_none())
     }
 
-    /// Notes a worker that is named in a row but has no stream.
+    /// Notes a worker that is named in a row but has no stream. One that was lost is not waited for again.
     pub(super) fn expect(&mut self, incarnation: Incarnation, now: Timestamp) {
-        self.workers.entry(incarnation).or_insert(Worker::expected(now));
+        if !self.lost.contains_key(&incarnation) {
+            self.workers.entry(incarnation).or_insert(Worker::expected(now));
+        }
+    }
+
+    fn known(&mut self, incarnation: Incarnation, now: Timestamp) -> &mut Worker {
+        self.lost.remove(&incarnation);
+        self.workers.entry(incarnation).or_insert_with(|| Worker::expected(now))
+    }
+
+    fn lose(&mut self, incarnation: Incarnation, now: Timestamp) {
+        self.workers.remove(&incarnation);
+        self.lost.retain(|_, since| now.since(*since) < REMEMBER_LOST);
+        self.lost.insert(incarnation, now);
     }
 
     pub(super) fn next_loss(&self, lost_after: Span) -> Option<Timestamp> {
@@ -121,7 +139,7 @@ impl Engine {
     pub(super) fn worker_joined(&mut self, now: Timestamp, worker: WorkerInfo) {
         let incarnation = worker.incarnation;
         let held = worker.held.clone();
-        let known = self.roster.workers.entry(incarnation).or_insert_with(|| Worker::expected(now));
+        let known = self.roster.known(incarnation, now);
         (known.info, known.here) = (Some(worker), true);
         known.note_presence(now);
         self.look_at_runs_of(now, incarnation);
@@ -149,7 +167,7 @@ impl Engine {
     /// A worker that another holder reaches is not lost, and can be armed through it.
     pub(super) fn worker_elsewhere(&mut self, now: Timestamp, worker: WorkerInfo) {
         let incarnation = worker.incarnation;
-        let known = self.roster.workers.entry(incarnation).or_insert_with(|| Worker::expected(now));
+        let known = self.roster.known(incarnation, now);
         let was_away = known.away_since.is_some();
         known.elsewhere = true;
         if !known.here {
@@ -228,7 +246,7 @@ impl Engine {
             .collect();
         for incarnation in lost {
             let name = self.roster.name(incarnation);
-            self.roster.workers.remove(&incarnation);
+            self.roster.lose(incarnation, now);
             let Some(owned) = &self.owned else { continue };
             let keys: Vec<RunKey> =
                 owned.by_worker.get(&incarnation).into_iter().flatten().copied().collect();

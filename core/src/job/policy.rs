@@ -25,6 +25,15 @@ impl Misfire {
     /// The most fires that `fire_all` runs: a bound on the burst after a long outage.
     pub const MAX_LIMIT: u32 = 100;
 
+    /// How many of a job's missed fires still run: the newest ones.
+    pub fn runs(&self) -> u32 {
+        match self.policy {
+            MisfirePolicy::Skip => 0,
+            MisfirePolicy::FireOnce => 1,
+            MisfirePolicy::FireAll => self.limit,
+        }
+    }
+
     fn default_limit() -> u32 {
         10
     }

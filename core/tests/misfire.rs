@@ -1,0 +1,149 @@
+//! A fire that was planned in time and reached its worker too late, because nobody lived: its misfire policy decides whether it still runs.
+
+use std::collections::BTreeMap;
+
+use carillon_core::engine::{
+    Arm, Effect, Engine, EngineConfig, HandlerInfo, Input, Refusal, Report, ReportKind, Snapshot, WorkerInfo,
+};
+use carillon_core::ids::{Epoch, Incarnation, JobId, JobVersion, JobsVersion, RunKey, ShardId};
+use carillon_core::job::{Job, JobSpec};
+use carillon_core::run::RunState;
+use carillon_core::time::{Span, Timestamp};
+use serde_json::{Value, json};
+
+const WORKER: Incarnation = Incarnation::new(7);
+const JOB: JobId = JobId::new(1);
+
+/// An owner of one job, due each second, whose server was away while fires were due.
+struct Scene {
+    engine: Engine,
+    now: Timestamp,
+    /// What the store has been told of runs that ended without a start.
+    ended: Vec<(RunKey, RunState)>,
+    armed: Vec<Arm>,
+    seq: u64,
+}
+
+impl Scene {
+    fn new(misfire: Value) -> Self {
+        let spec: JobSpec = serde_json::from_value(json!({
+            "group": "101-1-2-6601", "name": "job", "handler": "h", "misfire": misfire,
+            "schedule": {"type": "fixed_rate", "every": "1s"}, "overlap": {"policy": "parallel", "max": 100},
+        }))
+        .expect("a valid job");
+        let now = Timestamp::from_millis(1_800_000_000_000);
+        let shard = ShardId::new("101-1-2-6601".parse().expect("a group"), 0);
+        let job = Job {
+            id: JOB,
+            version: JobVersion::default(),
+            shard_index: 0,
+            spec,
+            effective_from: now,
+            created_at: now,
+            updated_at: now,
+            updated_by: "somebody".into(),
+        };
+        let mut scene = Self {
+            engine: Engine::new(shard, EngineConfig::default()),
+            now,
+            ended: Vec::new(),
+            armed: Vec::new(),
+            seq: 0,
+        };
+        scene.step(Input::WorkerJoined(WorkerInfo {
+            incarnation: WORKER,
+            name: "worker".into(),
+            room: String::new(),
+            labels: BTreeMap::new(),
+            handlers: vec![HandlerInfo { name: "h".into(), parallel: false, reduce: false }],
+            held: Vec::new(),
+        }));
+        scene.step(Input::Own(Box::new(Snapshot {
+            epoch: Epoch::new(1),
+            jobs_version: JobsVersion::default(),
+            planned_until: now,
+            jobs: vec![job],
+            open_runs: Vec::new(),
+            last_finals: Vec::new(),
+        })));
+        scene
+    }
+
+    /// Takes a step; the store commits at once whatever it is told.
+    fn step(&mut self, input: Input) {
+        let mut effects = Vec::new();
+        self.engine.step(self.now, input, &mut effects);
+        for effect in effects {
+            match effect {
+                Effect::CommitSlice(slice) => {
+                    self.step(Input::SliceCommitted { epoch: slice.epoch, to: slice.to })
+                }
+                Effect::Move(moves) => {
+                    self.step(Input::Moved(moves.into_iter().map(|made| (made, true)).collect()))
+                }
+                Effect::Changed { key, state, .. } if state.is_final() => self.ended.push((key, state)),
+                Effect::Arm(arm) => self.armed.push(arm),
+                _ => {}
+            }
+        }
+    }
+
+    /// Nobody lives for a while: time goes on without a step, then what is armed at last comes too late for the worker.
+    fn outage(&mut self, span: Span) {
+        self.now = self.now.saturating_add(span);
+        self.step(Input::Tick);
+        for arm in std::mem::take(&mut self.armed) {
+            if arm.start_by < self.now {
+                self.seq += 1;
+                self.step(Input::Report(
+                    WORKER,
+                    Report {
+                        seq: self.seq,
+                        key: arm.key,
+                        attempt: arm.attempt,
+                        plan_no: arm.plan_no,
+                        at: self.now,
+                        kind: ReportKind::Refused(Refusal::TooLate, "too late".into()),
+                    },
+                ));
+            }
+        }
+        self.step(Input::Tick);
+    }
+
+    /// Fires from before the outage's end that are armed to start now.
+    fn late_starts(&self) -> usize {
+        self.armed.iter().filter(|arm| arm.key.fire_time < self.now && arm.start_by >= self.now).count()
+    }
+
+    fn missed(&self) -> usize {
+        self.ended.iter().filter(|(_, state)| *state == RunState::Missed).count()
+    }
+}
+
+#[test]
+fn fire_all_runs_every_fire_that_was_told_too_late() {
+    let mut scene = Scene::new(json!({"policy": "fire_all", "limit": 100}));
+    scene.outage(Span::from_millis(10_200));
+    // The tenth was told in time.
+    assert_eq!(scene.late_starts(), 9);
+    assert_eq!(scene.missed(), 0);
+}
+
+#[test]
+fn fire_once_runs_the_newest_of_them() {
+    let mut scene = Scene::new(json!({"policy": "fire_once"}));
+    scene.outage(Span::from_millis(10_200));
+    assert!(scene.late_starts() >= 1, "nothing runs late");
+    assert!(scene.missed() >= 8, "{} missed", scene.missed());
+    let newest_missed = scene.ended.iter().map(|(key, _)| key.fire_time).max();
+    let oldest_armed = scene.armed.iter().map(|arm| arm.key.fire_time).min();
+    assert!(newest_missed < oldest_armed, "{newest_missed:?} is missed and {oldest_armed:?} runs");
+}
+
+#[test]
+fn skip_runs_none() {
+    let mut scene = Scene::new(json!({"policy": "skip"}));
+    scene.outage(Span::from_millis(10_200));
+    assert!(scene.missed() >= 9, "{} missed", scene.missed());
+}
