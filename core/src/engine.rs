@@ -8,6 +8,7 @@
 //! `request` (trigger now, cancel, retry by a person), `edit` (what an edit withdraws), `tell` (what an owner tells the other holders) and
 //! `standby` (what they do with it: arm where the owner does not, and take over where it does not plan).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -433,6 +434,8 @@ pub struct Engine {
     owned: Option<Owned>,
     standby: Standby,
     roster: Roster,
+    /// Every job that the shard was seen to have, also those that are deleted by now: their last runs are still reported.
+    jobs_seen: BTreeSet<JobId>,
     effects: Vec<Effect>,
 }
 
@@ -462,6 +465,7 @@ impl Engine {
             owned: None,
             standby: Standby::default(),
             roster: Roster::default(),
+            jobs_seen: BTreeSet::new(),
             effects: Vec::new(),
         }
     }
@@ -478,7 +482,10 @@ impl Engine {
             Input::Own(snapshot) => self.own(now, *snapshot),
             Input::Disown => self.disown(now),
             Input::Rank(rank) => self.ranked(now, rank),
-            Input::News(news) => self.news(now, *news),
+            Input::News(news) => {
+                self.jobs_seen.extend(news.jobs.iter().map(|job| job.job.id));
+                self.news(now, *news);
+            }
             Input::Watermark { epoch, planned_until, .. } => self.watermark(now, epoch, planned_until),
             Input::ShardRead { epoch, planned_until } => self.shard_read(now, epoch, planned_until),
             Input::Refused => self.reload_for_refusal(),
@@ -548,6 +555,11 @@ impl Engine {
     /// A job of the shard as the engine knows it.
     pub fn job(&self, job: JobId) -> Option<&Arc<JobInForce>> {
         self.owned.as_ref()?.jobs.get(job)
+    }
+
+    /// Whether the job is or was one of the shard's, as far as this engine has seen.
+    pub fn has_seen(&self, job: JobId) -> bool {
+        self.jobs_seen.contains(&job)
     }
 
     /// The workers with a stream to this server.

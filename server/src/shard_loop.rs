@@ -374,7 +374,8 @@ impl ShardLoop {
     fn take_report(&mut self, from: Incarnation, report: Report) {
         let owned = self.engine.view(Timestamp::EPOCH).epoch.is_some();
         // A worker may only speak of runs of its own group: those of another one's jobs are none of this shard's.
-        let ours = self.engine.is_open(report.key) || self.engine.job(report.key.job).is_some();
+        // A job may be deleted while its last run goes on.
+        let ours = self.engine.is_open(report.key) || self.engine.has_seen(report.key.job);
         if owned && !ours {
             tracing::debug!(run = %report.key, shard = %self.id, worker = %from, "a report about a run of no job of the shard is dropped");
             self.outbox.ack(from, report.seq);

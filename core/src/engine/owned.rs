@@ -228,6 +228,7 @@ impl Engine {
     /// Begins to own, or sees again what stands in the store; what is known of runs that did not change is kept.
     pub(super) fn own(&mut self, now: Timestamp, snapshot: Snapshot) {
         let mut earlier = self.owned.take().unwrap_or_default();
+        self.jobs_seen.extend(snapshot.jobs.iter().map(|job| job.id));
         let mut owned = Owned {
             epoch: snapshot.epoch,
             jobs_version: snapshot.jobs_version,
