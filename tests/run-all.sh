@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs every test there is, on a fresh machine, too.
 #
-#   run-all.sh          fmt clippy workspace docs ha: everything; the workspace's tests include the simulation
+#   run-all.sh          fmt clippy web workspace docs ha pages faults: everything; the workspace's tests include model and simulation
 #   run-all.sh STEP...  only these; and sim, the simulation alone with SEEDS of your choice, and faults, the quick selection of the fault table
 #
 # Installs the services the tests need where it may (Debian, as root), otherwise says what to install. Starts a ZooKeeper
@@ -14,7 +14,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-readonly ALL=(fmt clippy workspace docs ha) STEPS=(fmt clippy workspace docs sim ha faults)
+readonly ALL=(fmt clippy web workspace docs ha pages faults) STEPS=(fmt clippy web workspace docs sim ha pages faults)
 export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-auto} RUST_BACKTRACE=${RUST_BACKTRACE:-1}
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/carillon-test.XXXXXX")
@@ -40,6 +40,7 @@ missing_packages() {
     [[ -e /usr/share/java/zookeeper.jar ]] && command -v java >/dev/null || echo zookeeper
     command -v mariadbd >/dev/null || [[ -x /usr/sbin/mariadbd ]] || echo mariadb-server
     command -v nginx >/dev/null || [[ -x /usr/sbin/nginx ]] || echo nginx
+    command -v chromium >/dev/null || echo chromium
     command -v ip >/dev/null || [[ -x /usr/sbin/ip ]] || echo iproute2
 }
 
@@ -79,6 +80,12 @@ start_services() {
 step_fmt() { cargo fmt --all --check; }
 step_clippy() { cargo clippy --workspace --all-targets -- -D warnings; }
 
+# The web pages: lints, types against the API, their own tests, the size of the entry. Built here, for the binary that the later steps run.
+step_web() {
+    # The script does without pages where it cannot build them; the tests do not.
+    web/build.sh && [[ -e web/dist/index.html ]] && (cd web && npm run --silent check && npm run --silent size)
+}
+
 # Everything but the tests with real processes, which are a step of their own: they need the binaries, and the machine for themselves.
 step_workspace() { cargo test --workspace --exclude carillon-ha --no-fail-fast; }
 step_docs() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items; }
@@ -88,6 +95,12 @@ step_ha() {
     # The whole workspace each time: another selection of packages would mean other features, and everything built again.
     cargo build --workspace --bins &&
         cargo test --workspace --no-fail-fast --lib --test first_run --test end_to_end --test crash --test failover -- --test-threads=1
+}
+
+# The pages' stories in Chromium, against `carillon dev`.
+step_pages() {
+    install_services
+    cargo build --workspace --bins && (cd web && npx playwright test)
 }
 
 # The quick selection of the fault table: one trial each, on services of its own in namespaces that end with it.
