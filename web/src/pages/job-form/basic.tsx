@@ -58,17 +58,21 @@ export function Basic({ groups }: { groups: readonly Group[] }) {
             maxRows={6}
           />
         </div>
-        <Tiles
-          id={fieldId('kind')}
-          label={say('field.kind')}
-          tiles={[
-            { value: 'simple', label: say('kind.simple'), hint: say('kind.simple_hint') },
-            { value: 'parallel', label: say('kind.parallel'), hint: say('kind.parallel_hint') },
-          ]}
-          value={draft.kind}
-          onChange={(kind) => set('kind', kind)}
-        />
-        <p className={classes.kindHint}>{say(draft.kind === 'parallel' ? 'kind.parallel_hint' : 'kind.simple_hint')}</p>
+        <div>
+          <Tiles
+            id={fieldId('kind')}
+            label={say('field.kind')}
+            tiles={[
+              { value: 'simple', label: say('kind.simple'), hint: say('kind.simple_hint') },
+              { value: 'parallel', label: say('kind.parallel'), hint: say('kind.parallel_hint') },
+            ]}
+            value={draft.kind}
+            onChange={(kind) => set('kind', kind)}
+          />
+          <p className={classes.kindHint}>
+            {say(draft.kind === 'parallel' ? 'kind.parallel_hint' : 'kind.simple_hint')}
+          </p>
+        </div>
         <div>
           <Autocomplete
             id={fieldId('handler')}
@@ -101,16 +105,14 @@ export function Basic({ groups }: { groups: readonly Group[] }) {
           onChange={(event) => set('owner', event.currentTarget.value)}
           error={faultOf('owner')}
         />
-        <div className={classes.wide}>
-          <LabelsInput
-            id={fieldId('labels')}
-            label={say('field.labels')}
-            description={say('labels_hint')}
-            value={draft.labels}
-            onChange={(labels) => set('labels', labels)}
-            error={faultOf('labels')}
-          />
-        </div>
+        <LabelsInput
+          id={fieldId('labels')}
+          label={say('field.labels')}
+          description={say('labels_hint')}
+          value={draft.labels}
+          onChange={(labels) => set('labels', labels)}
+          error={faultOf('labels')}
+        />
       </div>
     </Panel>
   );

@@ -17,10 +17,12 @@ interface FiresProps {
   schedule: Schedule;
   preview: SchedulePreview;
   viewer: string;
+  /** Where it stands elsewhere, it is left out here. */
+  withSentence?: boolean;
 }
 
 /** What the schedule means: a sentence, the next fires on both clocks, and what changes of the clock do. */
-export function Fires({ schedule, preview, viewer }: FiresProps) {
+export function Fires({ schedule, preview, viewer, withSentence = true }: FiresProps) {
   const say = useWords(scheduleWords);
   const { view, old, problem } = preview;
   const sentence = useSentence(schedule, view?.sentence ?? '');
@@ -35,10 +37,12 @@ export function Fires({ schedule, preview, viewer }: FiresProps) {
   const zone = schedule.type === 'cron' ? (schedule.time_zone ?? 'UTC') : undefined;
   return (
     <div className={classes.stack} data-old={old} aria-live="polite">
-      <p className={classes.sentence}>
-        <IconClockHour4 size={17} aria-hidden />
-        <span>{sentence.charAt(0).toUpperCase() + sentence.slice(1)}</span>
-      </p>
+      {withSentence && (
+        <p className={classes.sentence}>
+          <IconClockHour4 size={17} aria-hidden />
+          <span>{sentence.charAt(0).toUpperCase() + sentence.slice(1)}</span>
+        </p>
+      )}
       {view.fires.length > 0 ? (
         <FireTable fires={view.fires} zone={zone} viewer={viewer} />
       ) : (
@@ -56,32 +60,28 @@ export function Fires({ schedule, preview, viewer }: FiresProps) {
   );
 }
 
-function FireTable({
-  fires,
-  zone,
-  viewer,
-}: {
-  fires: readonly Schemas['PreviewFireView'][];
-  zone: string | undefined;
-  viewer: string;
-}) {
+function FireTable({ fires, zone, viewer }: { fires: readonly Fire[]; zone: string | undefined; viewer: string }) {
   const say = useWords(scheduleWords);
   const now = useNow();
   // What no zone drives is shown in UTC beside the viewer's clock.
   const theirs = zone ?? 'UTC';
   const both = theirs !== viewer && isZone(viewer);
+  const theirOffset = (fire: Fire) => offsetOf(fire.local);
+  const myOffset = (fire: Fire) => offsetText(new Date(fire.at), viewer);
+  const first = fires[0];
   return (
     <table className={classes.fires}>
       <caption className="sr-only">{say('next_fires')}</caption>
       <thead>
         <tr>
           <th scope="col">
-            {theirs}
-            <span className="muted"> {zone === undefined ? '' : both ? say('zone_of_job') : say('zone_of_both')}</span>
+            {theirs} <span className={classes.offset}>{first && theirOffset(first)}</span>
+            <span className={classes.whose}>{zone !== undefined && say(both ? 'zone_of_job' : 'zone_of_both')}</span>
           </th>
           {both && (
             <th scope="col">
-              {viewer} <span className="muted">{say('zone_yours')}</span>
+              {viewer} <span className={classes.offset}>{first && myOffset(first)}</span>
+              <span className={classes.whose}>{say('zone_yours')}</span>
             </th>
           )}
           <th scope="col" className={classes.relative}>
@@ -90,30 +90,45 @@ function FireTable({
         </tr>
       </thead>
       <tbody>
-        {fires.map((fire, index) => {
-          const at = new Date(fire.at);
-          const offset = fire.local.slice(19).replace(/^\.\d+/, '');
-          const before = fires[index - 1]?.local.slice(19).replace(/^\.\d+/, '');
-          return (
-            <tr key={fire.at}>
+        {fires.map((fire, index) => (
+          <tr key={fire.at}>
+            <td>
+              <Local text={fire.local} />
+              <Changed from={fires[index - 1]} to={fire} offset={theirOffset} />
+            </td>
+            {both && (
               <td>
-                <Local text={fire.local} />{' '}
-                <span className={classes.offset} data-changed={before !== undefined && before !== offset}>
-                  {offset === 'Z' || offset === '+00:00' ? 'UTC' : offset.replace('-', '−')}
-                </span>
+                <Local text={localOf(new Date(fire.at), viewer)} />
+                <Changed from={fires[index - 1]} to={fire} offset={myOffset} />
               </td>
-              {both && (
-                <td>
-                  <Local text={localOf(at, viewer)} /> <span className={classes.offset}>{offsetText(at, viewer)}</span>
-                </td>
-              )}
-              <td className={classes.relative}>{relative(at, now)}</td>
-            </tr>
-          );
-        })}
+            )}
+            <td className={classes.relative}>{relative(new Date(fire.at), now)}</td>
+          </tr>
+        ))}
       </tbody>
     </table>
   );
+}
+
+type Fire = Schemas['PreviewFireView'];
+
+/** The offset, where it is another one than at the fire before: the clock was changed in between. */
+function Changed({ from, to, offset }: { from: Fire | undefined; to: Fire; offset: (fire: Fire) => string }) {
+  if (from === undefined || offset(from) === offset(to)) return null;
+  return (
+    <>
+      {' '}
+      <span className={classes.offset} data-changed>
+        {offset(to)}
+      </span>
+    </>
+  );
+}
+
+/** The offset of a local time as the API writes it. */
+function offsetOf(local: string): string {
+  const offset = local.slice(19).replace(/^\.\d+/, '');
+  return offset === 'Z' ? '+00:00' : offset.replace('-', '−');
 }
 
 /** Day of the week, day, time: `2026-11-20T17:00:00` as people read it. */

@@ -10,8 +10,9 @@ import { instant } from '#/lib/time';
 import { Notice } from '#/ui/notice';
 import { uiWords } from '#/ui/words';
 import { Basic } from './basic';
-import { Conflict, useFieldName } from './conflict/conflict';
+import { Conflict } from './conflict/conflict';
 import { type Draft, draftOf, type JobSpec, specOf } from './draft';
+import { useFieldName } from './field-name';
 import { forget, keep, kept } from './kept';
 import classes from './page.module.css';
 import { Params } from './params';
@@ -155,13 +156,15 @@ export function JobForm({ first, current, keptAs, groups }: JobFormProps) {
         <Params />
         <Policies />
         <div className={classes.bar}>
-          <span className="muted">{dirty ? say('unsaved') : ''}</span>
-          <Button variant="default" onClick={() => router.history.back()} disabled={busy}>
-            {say('cancel')}
-          </Button>
           <Button type="submit" loading={busy}>
             {gone ? say('conflict.as_new') : say(base ? 'save' : 'create')}
           </Button>
+          <Button variant="default" onClick={() => router.history.back()} disabled={busy}>
+            {say('cancel')}
+          </Button>
+          <span className="muted" role="status">
+            {dirty ? say('unsaved') : ''}
+          </span>
         </div>
       </form>
       {theirs && base && (

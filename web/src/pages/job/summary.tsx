@@ -3,11 +3,14 @@ import { Link } from '@tanstack/react-router';
 import type { Job } from '#/api/queries';
 import { useWords } from '#/i18n';
 import { useZone } from '#/lib/preferences';
+import { useSentence } from '#/lib/sentence';
 import { GroupLink } from '#/ui/group';
 import { Json } from '#/ui/json';
 import { Facts, Panel } from '#/ui/page';
 import { Outcomes } from '#/ui/state';
 import { Duration, Time } from '#/ui/time';
+import { Fires } from '../job-form/fires';
+import { usePreview } from '../job-form/preview';
 import { outcomesQuery } from '../jobs/outcomes';
 import classes from './page.module.css';
 import { jobWords } from './words';
@@ -19,13 +22,14 @@ export function Summary({ job }: { job: Job }) {
   const { data: runs } = useQuery(outcomesQuery(job.id));
   const { schedule } = job;
   const zone = schedule.type === 'cron' ? (schedule.time_zone ?? 'UTC') : undefined;
-  const elsewhere = zone !== undefined && zone !== viewer;
+  const sentence = useSentence(schedule, job.schedule_sentence);
+  const preview = usePreview(schedule);
 
   return (
     <div className={classes.columns}>
       <div className={classes.column}>
         <Panel title={say('schedule')}>
-          <p className={classes.sentence}>{job.schedule_sentence}</p>
+          <p className={classes.sentence}>{sentence}</p>
           <Facts
             facts={[
               schedule.type === 'cron' && [
@@ -41,28 +45,11 @@ export function Summary({ job }: { job: Job }) {
             ]}
           />
         </Panel>
-        <Panel
-          title={say('next_fires')}
-          actions={elsewhere ? <span className="muted">{say('in_job_zone', { zone })}</span> : undefined}
-        >
-          {job.enabled && job.next_fires.length > 0 ? (
-            <ol className={classes.fires}>
-              {job.next_fires.map((at) => (
-                <li key={at}>
-                  <Time at={at} milliseconds={false} />
-                  {elsewhere && (
-                    <span className="muted">
-                      <Time at={at} zone={zone} milliseconds={false} />
-                    </span>
-                  )}
-                  <span className="muted">
-                    <Time at={at} show="relative" />
-                  </span>
-                </li>
-              ))}
-            </ol>
+        <Panel title={say('next_fires')}>
+          {job.enabled ? (
+            <Fires schedule={schedule} preview={preview} viewer={viewer} withSentence={false} />
           ) : (
-            <span className="muted">{job.enabled ? say('no_fires') : say('no_fires_paused')}</span>
+            <span className="muted">{say('no_fires_paused')}</span>
           )}
         </Panel>
         <Panel title={say('outcomes')}>

@@ -4,6 +4,7 @@ import { useWords } from '#/i18n';
 import { Panel } from '#/ui/page';
 import { Failed, Loading } from '#/ui/states';
 import { Time } from '#/ui/time';
+import { useFieldName } from '../job-form/field-name';
 import { changes } from './diff';
 import classes from './page.module.css';
 import { jobWords } from './words';
@@ -40,6 +41,7 @@ export default function Versions({ job }: { job: Job }) {
 /** What differs between two versions, field by field. */
 export function Changes({ before, after }: { before: unknown; after: unknown }) {
   const say = useWords(jobWords);
+  const fieldName = useFieldName();
   const found = changes(before, after);
   if (found.length === 0) return <span className="muted">{say('no_change')}</span>;
   return (
@@ -54,7 +56,7 @@ export function Changes({ before, after }: { before: unknown; after: unknown }) 
       <tbody>
         {found.map((change) => (
           <tr key={change.field}>
-            <td className="mono">{change.field}</td>
+            <td title={change.field}>{fieldName(change.field)}</td>
             <td className="mono">{change.before !== undefined && <del>{JSON.stringify(change.before)}</del>}</td>
             <td className="mono">{change.after !== undefined && <ins>{JSON.stringify(change.after)}</ins>}</td>
           </tr>

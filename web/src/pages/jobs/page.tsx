@@ -14,6 +14,7 @@ import { FilterBox } from '#/ui/filter';
 import { GroupLink } from '#/ui/group';
 import { IconToneOn, IconTonePaused } from '#/ui/marks';
 import { Page } from '#/ui/page';
+import { Sentence } from '#/ui/sentence';
 import { Outcomes, ToneBadge } from '#/ui/state';
 import { Empty, Failed, Loading } from '#/ui/states';
 import { BulkBar, type Column, Table } from '#/ui/table';
@@ -104,7 +105,7 @@ export function JobsPage() {
       from: 700,
       cell: (job) => (
         <span title={scheduleTitle(job)}>
-          {job.schedule_sentence}
+          <Sentence of={job} />
           {job.schedule.type === 'cron' && job.schedule.time_zone && (
             <span className="muted"> · {job.schedule.time_zone}</span>
           )}

@@ -1,12 +1,13 @@
 import { Button, Group, Modal } from '@mantine/core';
 import { useState } from 'react';
 import type { Job } from '#/api/queries';
-import { known, useWords } from '#/i18n';
+import { useWords } from '#/i18n';
 import { useZone } from '#/lib/preferences';
 import { instant } from '#/lib/time';
 import { Notice } from '#/ui/notice';
 import { uiWords } from '#/ui/words';
 import { draftOf, type JobSpec, specOf } from '../draft';
+import { useFieldName } from '../field-name';
 import { formWords } from '../words';
 import classes from './conflict.module.css';
 import { type Difference, differences, firstChoice, merged, type Side } from './differences';
@@ -142,28 +143,19 @@ function Choice({ difference, side, onChange }: ChoiceProps) {
   );
 }
 
-/** The word of a field, from the nearest path that has one. */
-export function useFieldName(): (field: string) => string {
-  const say = useWords(formWords);
-  return (field) => {
-    for (let path = field; path !== ''; path = path.includes('.') ? path.slice(0, path.lastIndexOf('.')) : '') {
-      const key = `field.${path}`;
-      const parent = path.includes('.') ? `field.${path.slice(0, path.lastIndexOf('.'))}` : '';
-      if (!known(formWords, key)) continue;
-      return parent && known(formWords, parent) ? `${say(parent)} · ${say(key)}` : say(key);
-    }
-    return field;
-  };
-}
-
 function Value({ of }: { of: unknown }) {
   const say = useWords(formWords);
-  if (of === null || of === undefined || of === '') return <em className="muted">{say('nothing')}</em>;
-  if (typeof of !== 'object') return <code className={classes.value}>{String(of)}</code>;
-  // Nulls say nothing in a comparison.
-  const text = JSON.stringify(of, (_, value) => (value === null ? undefined : value), 1)
-    .replace(/^\{\n ?|\n\}$/g, '')
-    .replace(/^ /gm, '')
-    .replace(/,$/gm, '');
-  return <code className={classes.value}>{text === '{}' ? '–' : text}</code>;
+  const text = written(of);
+  return text === '' ? <em className="muted">{say('nothing')}</em> : <code className={classes.value}>{text}</code>;
+}
+
+/** A value as lines of names and values; nulls say nothing in a comparison. */
+function written(value: unknown): string {
+  if (value === null || value === undefined) return '';
+  if (typeof value !== 'object') return String(value);
+  if (Array.isArray(value)) return JSON.stringify(value);
+  return Object.entries(value)
+    .filter(([, part]) => part !== null && part !== undefined && part !== '')
+    .map(([name, part]) => `${name}: ${typeof part === 'object' ? JSON.stringify(part) : part}`)
+    .join('\n');
 }

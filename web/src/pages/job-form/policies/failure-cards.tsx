@@ -149,6 +149,7 @@ export function Parallel() {
       changed={differs(draft, 'parallel', PARTS)}
       onReset={() => set('parallel', standard.parallel)}
       drawing={<ParallelDrawing tolerated={Number.isFinite(tolerated) ? tolerated : 0} />}
+      wide
       text={tolerated > 0 ? say('parallel_text', { failed: parallel.max_failed }) : say('parallel_none_text')}
     >
       <div className={classes.pair}>

@@ -152,6 +152,7 @@ export function Routing() {
         set('selector', standard.selector);
       }}
       drawing={<RoutingDrawing policy={policy} />}
+      wide
       text={say(`routing.${policy}_text`, { field: field || '…' })}
     >
       <Tiles
@@ -167,22 +168,24 @@ export function Routing() {
       {policy === 'hash' && (
         <PolicyField of="routing" part="field" kind="text" description={say('routing_field_hint')} required />
       )}
-      <LabelsInput
-        id={fieldId('selector.labels')}
-        label={form('field.selector.labels')}
-        description={say('selector_hint')}
-        value={labels}
-        onChange={(labels) => set('selector', { labels })}
-        error={faultOf('selector.labels')}
-      />
-      <TextInput
-        id={fieldId('selector.prefer_room')}
-        label={form('field.selector.prefer_room')}
-        description={say('room_hint')}
-        value={prefer_room}
-        onChange={(event) => set('selector', { prefer_room: event.currentTarget.value })}
-        error={faultOf('selector.prefer_room')}
-      />
+      <div className={classes.pair}>
+        <LabelsInput
+          id={fieldId('selector.labels')}
+          label={form('field.selector.labels')}
+          description={say('selector_hint')}
+          value={labels}
+          onChange={(labels) => set('selector', { labels })}
+          error={faultOf('selector.labels')}
+        />
+        <TextInput
+          id={fieldId('selector.prefer_room')}
+          label={form('field.selector.prefer_room')}
+          description={say('room_hint')}
+          value={prefer_room}
+          onChange={(event) => set('selector', { prefer_room: event.currentTarget.value })}
+          error={faultOf('selector.prefer_room')}
+        />
+      </div>
     </PolicyCard>
   );
 }
