@@ -59,7 +59,9 @@ export function ZonePicker({ id, value, onChange, viewer, error }: ZoneProps) {
       selectFirstOptionOnChange
       limit={MOST_SHOWN}
       filter={filter}
-      maxDropdownHeight={300}
+      // The list itself scrolls, as readers of the page expect of a list box.
+      withScrollArea={false}
+      classNames={{ options: classes.options }}
       nothingFoundMessage={say('zone_none')}
       allowDeselect={false}
       error={error}
