@@ -260,7 +260,6 @@ impl<'a> Trial<'a> {
     async fn gather(&self) -> Record {
         let mut record = self.record().clone();
         let (from, to) = (record.from_ms, record.to_ms);
-        record.jobs = self.load.jobs();
         let deadline = Instant::now() + QUIESCENCE;
         record.runs = loop {
             let runs = self.runs(from, to).await;
@@ -274,6 +273,7 @@ impl<'a> Trial<'a> {
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         };
+        record.jobs = self.load.jobs();
         record.triggers = self.load.triggers(from, to);
         let known: std::collections::HashSet<&str> = record.runs.iter().map(|run| run.id.as_str()).collect();
         for path in self.lab.ledgers() {

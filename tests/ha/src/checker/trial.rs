@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use super::record::{JobHistory, Record, Version};
+use super::record::{FaultSpan, JobHistory, Record, Version};
 use super::{Fault, Found, History, Lateness, RunRecord, Violation, check_run};
 use crate::ledger::{Event, Line, Phase};
 
@@ -22,6 +22,9 @@ const NORMAL_ARM_US: i64 = 1_000_000;
 
 /// A change that takes effect so shortly before a fire leaves no time to arm ahead: such a fire starts on arrival.
 const ARMING_MS: i64 = 2_000;
+
+/// The longest that it takes until a shard whose owner is gone has another one: a session of 6 s, and reading, twice for safety.
+const TAKEOVER_MS: i64 = 15_000;
 
 /// What became of a trial.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -226,7 +229,7 @@ impl<'a> Judge<'a> {
             .lines
             .get(run.id.as_str())
             .and_then(|lines| lines.iter().filter(|line| is_start(line)).map(|line| line.at_us).min());
-        if self.is_excused(job, run) {
+        if self.is_excused(job, run) || self.changed_unseen(job, version, fire) {
             self.figures.excused.0 += 1;
             match started {
                 Some(at) => self.excused_late.push(at - fire * 1_000),
@@ -265,6 +268,18 @@ impl<'a> Judge<'a> {
         if change.is_none() {
             self.late[self.phase(fire)].push(late_us);
         }
+    }
+
+    /// Whether a fire lies soon after a change that was made while something was broken. Whoever holds the shard delivers what it was told of, and
+    /// the owner that would have told of this change may be the one that is broken: the next owner reads it.
+    fn changed_unseen(&self, job: &JobHistory, version: usize, fire: i64) -> bool {
+        let changes = job.versions[version..].iter().take(2);
+        changes.filter(|change| change.sent_ms > self.record.from_ms).any(|change| {
+            let until = change.sent_ms + TAKEOVER_MS;
+            let broken =
+                |fault: &FaultSpan| (fault.from_ms - ARMING_MS..=fault.to_ms).contains(&change.sent_ms);
+            (change.sent_ms - ARMING_MS..=until).contains(&fire) && self.record.faults.iter().any(broken)
+        })
     }
 
     /// Whether I2 promises nothing for a run.
@@ -315,6 +330,10 @@ impl<'a> Judge<'a> {
         }
         for line in self.record.lines.iter().filter(|line| is_start(line)) {
             let Some(mark) = line.mark else { continue };
+            // A job whose creation is not answered yet is nobody's.
+            if !self.record.jobs.iter().any(|job| job.job == line.job) {
+                continue;
+            }
             let Some((job, place)) = versions.get(&(line.job, mark)) else {
                 self.found.add(
                     Fault::Disagrees,
