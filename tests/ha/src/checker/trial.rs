@@ -116,10 +116,11 @@ pub fn judge(record: &Record) -> Verdict {
     figures.lateness = judge.late.each_ref().map(|late| Distribution::of(late));
     figures.excused_lateness = Distribution::of(&judge.excused_late);
     figures.triggers = record.triggers.len() as u64;
-    let acknowledged = |job: &JobHistory| {
-        job.versions.iter().skip(1).filter(|version| version.acknowledged_ms.is_some()).count()
+    let within = |version: &&Version| {
+        version.acknowledged_ms.is_some_and(|at| at > record.from_ms && at <= record.to_ms)
     };
-    figures.edits = record.jobs.iter().map(|job| acknowledged(job) as u64).sum();
+    figures.edits =
+        record.jobs.iter().map(|job| job.versions.iter().skip(1).filter(within).count() as u64).sum();
     let mut violations: Vec<Violation> = judge.found.0.into_iter().collect();
     let count = |fault| violations.iter().filter(|violation| violation.fault == fault).count() as u64;
     (figures.lost, figures.doubled, figures.not_started) =
