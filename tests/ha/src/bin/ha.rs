@@ -3,7 +3,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "its output is what it is for")]
 
 use std::panic::AssertUnwindSafe;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -22,6 +22,7 @@ use futures::FutureExt;
 const USAGE: &str = "\
 ha [OPTION]...          runs cases of the fault table and judges them
 ha judge FILE...        judges kept histories again
+ha table DOC REPORT...  writes the figures of several runs' report.json between the marks of a Markdown document
   --cases LIST          names (F1-owner), numbers (F1: all its forms), quick, all (without the soak F29); default quick
   --trials N            trials of each case (default 1)
   --seed N              the first trial's seed; each further one has the next (default: drawn, and printed)
@@ -59,6 +60,11 @@ fn run(arguments: &[String]) -> Result<bool, String> {
     if arguments.first().is_some_and(|word| word == "judge") {
         return judge_again(&arguments[1..]);
     }
+    if let [word, document, reports @ ..] = arguments
+        && word == "table"
+    {
+        return write_table(document.as_ref(), reports).map(|()| true);
+    }
     let Some(options) = read(arguments)? else { return Ok(true) };
     if let Some(code) = network::enter()? {
         return if code < 2 { Ok(code == 0) } else { Err(format!("ended with code {code}")) };
@@ -77,8 +83,7 @@ fn run(arguments: &[String]) -> Result<bool, String> {
     std::fs::write(&path, json).map_err(|error| format!("{}: {error}", path.display()))?;
     println!("all of it: {}", path.display());
     if let Some(table) = &options.table {
-        let heading = format!("Seeds {} and following.", options.seed);
-        report::write_table(table, &outcomes, &heading).map_err(|error| error.to_string())?;
+        write_table(table, &[path.display().to_string()])?;
     }
     if let Some(expected) = &options.expect {
         let mut violations = outcomes.iter().flat_map(|outcome| &outcome.verdict.violations);
@@ -198,6 +203,30 @@ fn read(arguments: &[String]) -> Result<Option<Options>, String> {
     options.cases = cases::named(&words)?;
     options.pace.quick = quick || words == "quick";
     Ok(Some(options))
+}
+
+/// Writes the figures of reports into a document.
+fn write_table(document: &Path, reports: &[String]) -> Result<(), String> {
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    for report in reports {
+        let text = std::fs::read(report).map_err(|error| format!("{report}: {error}"))?;
+        let more: Vec<Outcome> =
+            serde_json::from_slice(&text).map_err(|error| format!("{report}: {error}"))?;
+        outcomes.extend(more);
+    }
+    let (first, last) = (
+        outcomes.iter().map(|outcome| outcome.seed).min(),
+        outcomes.iter().map(|outcome| outcome.seed).max(),
+    );
+    let built = if carillon_ha::binaries::is_release() { "release" } else { "debug" };
+    let heading = format!(
+        "{}. Seeds {} to {}; Carillon {}, {built} build; ZooKeeper 3.8, MariaDB 10.11.",
+        report::summary(&outcomes),
+        first.unwrap_or(0),
+        last.unwrap_or(0),
+        env!("CARGO_PKG_VERSION"),
+    );
+    report::write_table(document, &outcomes, &heading).map_err(|error| error.to_string())
 }
 
 fn judge_again(files: &[String]) -> Result<bool, String> {
