@@ -22,12 +22,13 @@ if [[ -z ${BIN_DIR:-} ]]; then
     BIN_DIR=${CARGO_TARGET_DIR:-target}/$folder
 fi
 if [[ ${1:-} == bugs ]]; then
-    # In a folder of its own, so that no other build ever links to such a worker.
-    bugs=${CARGO_TARGET_DIR:-target}/deliberate-bugs
-    cargo build --quiet -p carillon-ha --bin ledger_worker --features deliberate-bugs --target-dir "$bugs"
-    mkdir -p "$bugs/bin"
-    cp "$BIN_DIR/carillon" "$bugs/debug/ledger_worker" "$bugs/bin/"
-    export CARILLON_BIN_DIR=$bugs/bin
+    # With the rest of the workspace selected as ever, so that only what links to the worker's library is built again; then back.
+    bugs=$(mktemp -d "${TMPDIR:-/tmp}/carillon-bugs.XXXXXX")
+    trap 'rm -rf "$bugs"' EXIT
+    cargo build --quiet --workspace --bin ledger_worker --features carillon-ha/deliberate-bugs --profile "$profile"
+    cp "$BIN_DIR/carillon" "$BIN_DIR/ledger_worker" "$bugs/"
+    cargo build --quiet --workspace --bins --profile "$profile"
+    export CARILLON_BIN_DIR=$bugs
     for pair in no-dedup:StartedTwice no-tombstone:StartedAfterEdit; do
         echo "== ${pair%:*} must show as ${pair#*:}"
         CARILLON_TEST_BUG=${pair%:*} "$BIN_DIR/ha" --cases F25,F1-owner --quick --out "${OUT:-target/ha-bugs}" --expect "${pair#*:}"
