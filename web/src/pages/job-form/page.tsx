@@ -1,7 +1,7 @@
 import { useInfiniteQuery, useQuery } from '@tanstack/react-query';
 import { getRouteApi } from '@tanstack/react-router';
 import { groupsQuery, itemsOf, jobQuery } from '#/api/queries';
-import { useCan } from '#/api/session';
+import { sessionQuery, useCan } from '#/api/session';
 import { useWords } from '#/i18n';
 import { Page } from '#/ui/page';
 import { Empty, Failed, Loading } from '#/ui/states';
@@ -12,10 +12,17 @@ import { formWords } from './words';
 const newRoute = getRouteApi('/signed-in/jobs/new');
 const editRoute = getRouteApi('/signed-in/jobs/$job/edit');
 
+/** Under what name the typed is kept: another person in the same window does not find it. */
+function useKeptAs(what: string): string {
+  const { data: session } = useQuery(sessionQuery);
+  return `${session?.user.name ?? ''}.${what}`;
+}
+
 /** A job from nothing, or from another one. */
 export function NewJobPage() {
   const say = useWords(formWords);
   const { copy, group } = newRoute.useSearch();
+  const keptAs = useKeptAs(copy ? `copy.${copy}` : 'new');
   const can = useCan();
   const groups = useInfiniteQuery(groupsQuery());
   const original = useQuery({ ...jobQuery(copy ?? ''), enabled: copy !== undefined });
@@ -38,7 +45,7 @@ export function NewJobPage() {
     : emptyDraft(first, Intl.DateTimeFormat().resolvedOptions().timeZone);
   return (
     <Page title={title} crumbs={crumbs}>
-      <JobForm key={copy ?? 'new'} first={draft} keptAs={copy ? `copy.${copy}` : 'new'} groups={mine} />
+      <JobForm key={copy ?? 'new'} first={draft} keptAs={keptAs} groups={mine} />
     </Page>
   );
 }
@@ -47,6 +54,7 @@ export function NewJobPage() {
 export function EditJobPage() {
   const say = useWords(formWords);
   const { job: id } = editRoute.useParams();
+  const keptAs = useKeptAs(`edit.${id}`);
   const can = useCan();
   const groups = useInfiniteQuery(groupsQuery());
   const job = useQuery({ ...jobQuery(id), refetchInterval: 15_000 });
@@ -63,13 +71,7 @@ export function EditJobPage() {
       ]}
     >
       {can('developer', job.data.group) ? (
-        <JobForm
-          key={id}
-          first={draftOf(job.data)}
-          current={job.data}
-          keptAs={`edit.${id}`}
-          groups={itemsOf(groups.data)}
-        />
+        <JobForm key={id} first={draftOf(job.data)} current={job.data} keptAs={keptAs} groups={itemsOf(groups.data)} />
       ) : (
         <Empty title={say('may_not_edit')}>{say('may_not_hint')}</Empty>
       )}

@@ -121,7 +121,7 @@ function Choice({ difference, side, onChange }: ChoiceProps) {
         </span>
       </legend>
       <div className={classes.was}>
-        <span className="muted">{say('conflict.was')}</span> <Value of={difference.base} />
+        <span className="muted">{say('conflict.was')}</span> <Value of={difference.base} beside={difference.base} />
       </div>
       <div className={classes.sides}>
         {(['mine', 'theirs'] as const).map((option) => (
@@ -134,7 +134,7 @@ function Choice({ difference, side, onChange }: ChoiceProps) {
             />
             <span>
               <span className="muted">{say(`conflict.${option}`)}</span>
-              <Value of={difference[option]} />
+              <Value of={difference[option]} beside={difference[option === 'mine' ? 'theirs' : 'mine']} />
             </span>
           </label>
         ))}
@@ -143,19 +143,27 @@ function Choice({ difference, side, onChange }: ChoiceProps) {
   );
 }
 
-function Value({ of }: { of: unknown }) {
+/** A value; of one with parts, those that are others on the other side are marked. */
+function Value({ of, beside }: { of: unknown; beside: unknown }) {
   const say = useWords(formWords);
-  const text = written(of);
-  return text === '' ? <em className="muted">{say('nothing')}</em> : <code className={classes.value}>{text}</code>;
+  const lines = written(of);
+  const others = written(beside);
+  if (lines.length === 0) return <em className="muted">{say('nothing')}</em>;
+  return (
+    <code className={classes.value}>
+      {lines.map((line) => (
+        <span key={line}>{lines.length > 1 && !others.includes(line) ? <mark>{line}</mark> : line}</span>
+      ))}
+    </code>
+  );
 }
 
 /** A value as lines of names and values; nulls say nothing in a comparison. */
-function written(value: unknown): string {
-  if (value === null || value === undefined) return '';
-  if (typeof value !== 'object') return String(value);
-  if (Array.isArray(value)) return JSON.stringify(value);
+function written(value: unknown): string[] {
+  if (value === null || value === undefined || value === '') return [];
+  if (typeof value !== 'object') return [String(value)];
+  if (Array.isArray(value)) return [JSON.stringify(value)];
   return Object.entries(value)
     .filter(([, part]) => part !== null && part !== undefined && part !== '')
-    .map(([name, part]) => `${name}: ${typeof part === 'object' ? JSON.stringify(part) : part}`)
-    .join('\n');
+    .map(([name, part]) => `${name}: ${typeof part === 'object' ? JSON.stringify(part) : part}`);
 }
