@@ -107,7 +107,7 @@ impl Metrics {
         );
         registry.register(
             "takeovers",
-            "Shards that this server took from another one, by cause: planned, lock_free, not_planning",
+            "Shards that this server took from another one, by cause: planned, lock_free, dead, not_planning",
             self.takeovers.clone(),
         );
         registry.register(

@@ -8,6 +8,7 @@
 //! One thing is asked for: a standby's engine that sees a shard not planned wants it taken over ([`Ownership::take_over`]). That needs the
 //! store alone; the lock follows. How owners are spread over the holders stands in `spread`.
 
+mod dead;
 mod spread;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -31,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use crate::committer::Committer;
 use crate::peers::{ANYBODY, OwnerSays};
 use crate::shard_loop::{Request, ShardHandle, ShardLoop, Shell};
+use dead::Dead;
 
 /// How often the reconciler looks without a hint.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -68,6 +70,8 @@ pub(crate) struct Ownership {
     draining: Arc<AtomicBool>,
     kick: Arc<Notify>,
     take_overs: Arc<Mutex<BTreeMap<ShardId, TakeOver>>>,
+    /// Peers whose links broke.
+    lost: Arc<Mutex<BTreeSet<ServerId>>>,
 }
 
 /// A standby's wish.
@@ -81,6 +85,12 @@ impl Ownership {
     /// Has the reconciler look now.
     pub(crate) fn kick(&self) {
         self.kick.notify_one();
+    }
+
+    /// The link with a peer broke: it may be dead.
+    pub(crate) fn lost(&self, peer: &ServerId) {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).insert(peer.clone());
+        self.kick();
     }
 
     /// Claims a shard that its owner does not plan, from the epoch under which that was seen.
@@ -122,6 +132,7 @@ pub(crate) struct Reconciler {
     members: Vec<Member>,
     held: BTreeMap<ShardId, Held>,
     loops: JoinSet<ShardId>,
+    dead: Dead,
     /// Shards let go whose loops still wind up.
     ending: BTreeSet<ShardId>,
 }
@@ -144,6 +155,8 @@ struct Held {
     since: Instant,
     /// This server's place among the holders, as the engine was told.
     rank: Option<u8>,
+    /// The shard's epoch, and since when this server has seen it.
+    epoch_seen: (Epoch, Instant),
 }
 
 impl Reconciler {
@@ -166,6 +179,7 @@ impl Reconciler {
             members: Vec::new(),
             held: BTreeMap::new(),
             loops: JoinSet::new(),
+            dead: Dead::default(),
             ending: BTreeSet::new(),
         }
     }
@@ -195,6 +209,7 @@ impl Reconciler {
         if let Ok(members) = self.coordination.members().await {
             self.members = members;
         }
+        self.look_for_dead().await;
         self.write_member().await;
         self.take_over().await;
         let rows = match self.shell.store.shards_of(self.cluster, self.server_group).await {
@@ -243,6 +258,7 @@ impl Reconciler {
             // Cut off from the coordinator this server still lives.
             live.insert(self.shell.me.clone());
         }
+        live.retain(|server| !self.dead.contains(server));
         live
     }
 
@@ -290,6 +306,7 @@ impl Reconciler {
             given_to: None,
             since: Instant::now(),
             rank: None,
+            epoch_seen: (Epoch::default(), Instant::now()),
         };
         self.held.insert(shard, held);
     }
@@ -384,6 +401,7 @@ impl Reconciler {
     async fn contend(&mut self, rows: Vec<ShardRow>, live: &BTreeSet<ServerId>) -> Option<Duration> {
         // Without the coordinator nobody takes a shard over by its lock; an owner goes on.
         let locks = self.coordination.locks().await.ok();
+        let minimum_hold = Duration::from_millis(self.shell.engine.minimum_hold.as_millis());
         let now = Instant::now();
         let mut later: Option<Duration> = None;
         let mut sooner = |wait: Duration| later = Some(later.map_or(wait, |later: Duration| later.min(wait)));
@@ -395,6 +413,9 @@ impl Reconciler {
                 held.given_to = None;
                 self.shell.peers.yields(row.id, None);
                 held.handle.request(Request::Disown { why: "another server has claimed it" }).await;
+            }
+            if held.epoch_seen.0 != row.epoch {
+                held.epoch_seen = (row.epoch, now);
             }
             let Some(locks) = &locks else { continue };
             let holder = locks.get(&held.key);
@@ -414,10 +435,17 @@ impl Reconciler {
             }
             let mut stuck = None;
             if let Some(holder) = holder.filter(|holder| !holder.mine) {
-                held.free_since = None;
                 // Whoever has the lock for an epoch that is over is stuck, or cannot have heard of it. One without an epoch is about to claim.
-                let over = holder.data.epoch.is_some_and(|epoch| epoch < row.epoch.get());
-                if !(owns && over) {
+                let over = owns && holder.data.epoch.is_some_and(|epoch| epoch < row.epoch.get());
+                // Its session outlives a dead server by seconds. A shard that has just changed hands is left alone, against servers that
+                // take each other for dead.
+                let dead = !owns
+                    && now - held.epoch_seen.1 >= minimum_hold
+                    && row.owner.as_ref().is_some_and(|owner| {
+                        owner.as_str() == holder.member.as_str() && self.dead.contains(owner)
+                    });
+                if !over && !dead {
+                    held.free_since = None;
                     continue;
                 }
                 stuck = Some(holder.version);
@@ -431,7 +459,7 @@ impl Reconciler {
                 continue;
             }
             let since = *held.free_since.get_or_insert(now);
-            let wait = if owns || holder.is_some() {
+            let wait = if owns || holder.is_some_and(|holder| holder.mine) {
                 Duration::ZERO
             } else {
                 politeness(&row, &self.shell.me, live)
@@ -443,6 +471,7 @@ impl Reconciler {
             }
             let cause = match says {
                 OwnerSays::Take => ClaimCause::HandedOver,
+                _ if stuck.is_some() => ClaimCause::OwnerGone,
                 _ => claim_cause(&row, &self.shell.me, &self.members),
             };
             tries.push((row, held.key.clone(), owns, stuck, cause));
@@ -604,7 +633,12 @@ async fn lock_and_claim(
     };
     tracing::info!(shard = %row.id, %epoch, "the shard is claimed by this server");
     if row.owner.as_ref().is_some_and(|owner| *owner != shell.me) {
-        shell.metrics.takeover(if note.cause == ClaimCause::HandedOver { "planned" } else { "lock_free" });
+        let cause = match note.cause {
+            ClaimCause::HandedOver => "planned",
+            _ if stuck.is_some() => "dead",
+            _ => "lock_free",
+        };
+        shell.metrics.takeover(cause);
     }
     if let Err(error) = coordination.update_lock(key, LockData::with_epoch(epoch.get())).await {
         // For observers, and for whoever would displace it.

@@ -299,7 +299,7 @@ impl Peers {
             self.tell_shards(group, || WorkerEvent::GoneElsewhere(worker)).await;
         }
         // A server that cannot be reached may be dead: its shards are looked at now.
-        self.ownership.kick();
+        self.ownership.lost(peer);
     }
 
     async fn tell_shards(&self, group: GroupId, event: impl Fn() -> WorkerEvent) {

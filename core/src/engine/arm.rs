@@ -98,7 +98,15 @@ impl Engine {
             }
             match turn {
                 Turn::Free => {}
-                Turn::Wait => return self.hold(now, key),
+                Turn::Wait => {
+                    self.hold(now, key);
+                    if !self.owned_ref().reloading {
+                        // With a worker of its own it may follow the one before it there, and need not wait for its end.
+                        let naming = self.naming(key);
+                        self.name(now, naming.into_iter().collect());
+                    }
+                    return;
+                }
                 Turn::Never(state, reason) => return self.finish(now, key, state, Some(reason), None),
                 Turn::Replace(earlier) => {
                     let reason =
@@ -210,22 +218,24 @@ impl Engine {
         if owned.unassigned.is_empty() || owned.reloading {
             return;
         }
+        let moves: Vec<Move> = owned.unassigned.iter().filter_map(|key| self.naming(*key)).collect();
+        self.name(now, moves);
+    }
+
+    /// The move that names a worker for a run that has none and is not at one.
+    fn naming(&self, key: RunKey) -> Option<Move> {
+        let open = &self.owned_ref().runs[&key];
+        let idle = matches!(open.phase, Phase::Waiting | Phase::Held) && open.cancel.is_none();
+        let job = open.job.as_ref().filter(|_| idle && open.run.worker.is_none())?;
+        let params = open.run.params.as_ref().unwrap_or(&job.job.spec.params);
+        let turn = key.fire_time.as_millis().unsigned_abs();
+        let choice = Choice { job: &job.job.spec, key, params, turn };
+        let to = self.choose(choice, &open.refused)?;
         let fence = self.fence();
-        let mut moves = Vec::new();
-        for key in &owned.unassigned {
-            let open = &owned.runs[key];
-            let Some(job) =
-                open.job.as_ref().filter(|_| open.phase == Phase::Waiting && open.cancel.is_none())
-            else {
-                continue;
-            };
-            let params = open.run.params.as_ref().unwrap_or(&job.job.spec.params);
-            let turn = key.fire_time.as_millis().unsigned_abs();
-            let choice = Choice { job: &job.job.spec, key: *key, params, turn };
-            if let Some(to) = self.choose(choice, &open.refused) {
-                moves.push(Move { key: *key, attempt: open.run.attempt, seen: open.run.plan_no, to, fence });
-            }
-        }
+        Some(Move { key, attempt: open.run.attempt, seen: open.run.plan_no, to, fence })
+    }
+
+    fn name(&mut self, now: Timestamp, moves: Vec<Move>) {
         if moves.is_empty() {
             return;
         }
@@ -537,5 +547,106 @@ impl Engine {
 
     pub(super) fn owned_mut(&mut self) -> &mut Owned {
         self.owned.as_mut().expect("only an owner has runs")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+
+    use crate::engine::{Effect, Engine, EngineConfig, HandlerInfo, Input, Snapshot, WorkerInfo};
+    use crate::ids::{
+        AttemptNo, Epoch, GroupId, Incarnation, JobId, JobVersion, JobsVersion, PlanNo, RunKey, ShardId,
+    };
+    use crate::job::Job;
+    use crate::run::{Run, RunState, TriggerKind};
+    use crate::time::Timestamp;
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millis(1_700_000_000_000 + millis)
+    }
+
+    fn shard() -> ShardId {
+        ShardId::new(GroupId::new(101, 1, 2, 6601).unwrap(), 0)
+    }
+
+    /// A job whose runs follow each other.
+    fn job() -> Job {
+        let spec = json!({"group": "101-1-2-6601", "name": "a", "handler": "h", "schedule": {"type": "api"},
+            "overlap": {"policy": "queue"}});
+        Job {
+            id: JobId::new(1),
+            version: JobVersion::new(1),
+            shard_index: 0,
+            spec: serde_json::from_value(spec).unwrap(),
+            effective_from: at(0),
+            created_at: at(0),
+            updated_at: at(0),
+            updated_by: String::new(),
+        }
+    }
+
+    /// A planned run that names no worker.
+    fn run(due_at: Timestamp) -> Run {
+        Run {
+            key: RunKey { fire_time: due_at, job: JobId::new(1), ordinal: 0 },
+            shard: shard(),
+            epoch: Epoch::new(1),
+            job_version: JobVersion::new(1),
+            trigger: TriggerKind::Schedule,
+            worker: None,
+            plan_no: PlanNo::new(1),
+            attempt: AttemptNo::new(1),
+            state: RunState::Planned,
+            due_at,
+            start_by: due_at.saturating_add(crate::time::Span::from_secs(1)),
+            started_at: None,
+            finished_at: None,
+            reason: None,
+            result: None,
+            params: None,
+            trace: None,
+        }
+    }
+
+    #[test]
+    fn runs_that_found_their_worker_late_follow_each_other_to_it_without_waiting_for_each_others_end() {
+        let mut engine = Engine::new(shard(), EngineConfig::default());
+        let snapshot = Snapshot {
+            epoch: Epoch::new(1),
+            jobs_version: JobsVersion::new(1),
+            planned_until: at(60_000),
+            jobs: vec![job()],
+            open_runs: vec![run(at(1_000)), run(at(1_200))],
+            last_finals: Vec::new(),
+        };
+        // Both are to be armed by now, and there is nobody.
+        let mut effects = Vec::new();
+        engine.step(at(500), Input::Own(Box::new(snapshot)), &mut effects);
+        let worker = WorkerInfo {
+            incarnation: Incarnation::new(7),
+            name: "w".into(),
+            room: "a".into(),
+            labels: BTreeMap::new(),
+            handlers: vec![HandlerInfo { name: "h".into(), parallel: false, reduce: false }],
+            held: Vec::new(),
+        };
+        engine.step(at(600), Input::WorkerJoined(worker), &mut effects);
+        let mut armed = Vec::new();
+        for _ in 0..5 {
+            for effect in std::mem::take(&mut effects) {
+                match effect {
+                    Effect::Move(moves) => {
+                        let moved = moves.into_iter().map(|made| (made, true)).collect();
+                        engine.step(at(601), Input::Moved(moved), &mut effects);
+                    }
+                    Effect::Arm(arm) => armed.push(arm.due_at),
+                    _ => {}
+                }
+            }
+        }
+        assert_eq!(armed, [at(1_000), at(1_200)]);
     }
 }

@@ -40,7 +40,9 @@ impl Scene {
             (row.holders.len() == 3 && row.owner.is_some()).then_some(())
         })
         .await;
-        Self { cluster, servers }
+        let scene = Self { cluster, servers };
+        scene.everybody_knows_the_plan().await;
+        scene
     }
 
     async fn owner(&self) -> String {
@@ -53,7 +55,7 @@ impl Scene {
         status.shards.into_iter().next().unwrap_or_default()
     }
 
-    /// Waits until every standby has been told the owner's plan.
+    /// Waits until every standby has been told the owner's plan: by then the first servers to come have settled who owns the shard.
     async fn everybody_knows_the_plan(&self) {
         eventually("standbys have the plan", || async {
             for id in self.servers.keys() {
@@ -101,7 +103,6 @@ async fn fires_go_on_at_their_time_when_an_owner_is_killed_and_nobody_owns_for_a
     let mut scene = Scene::new().await;
     let worker = TestWorker::start(scene.cluster.group, 7, &scene.addresses(), Duration::from_millis(20));
     until_started(&worker, Timestamp::EPOCH).await;
-    scene.everybody_knows_the_plan().await;
     let owner = scene.owner().await;
     let from = now();
     // Its session outlives it, as a real one does: the lock is not free for as long as this test takes.
@@ -155,7 +156,6 @@ async fn a_worker_cut_from_the_owner_alone_misses_nothing() {
     let owner = scene.owner().await;
     let worker = TestWorker::start(scene.cluster.group, 7, &scene.addresses(), Duration::from_millis(20));
     until_started(&worker, Timestamp::EPOCH).await;
-    scene.everybody_knows_the_plan().await;
     let from = now();
     worker.cut(scene.servers[&owner].address);
     let to = from + Span::from_secs(7);
@@ -174,7 +174,6 @@ async fn without_the_coordinator_a_shard_that_is_not_planned_is_taken_over() {
     .await;
     let worker = TestWorker::start(scene.cluster.group, 7, &scene.addresses(), Duration::from_millis(20));
     until_started(&worker, Timestamp::EPOCH).await;
-    scene.everybody_knows_the_plan().await;
     scene.cluster.registry.disconnect_all();
     let owner = scene.owner().await;
     let _kept = scene.cluster.session(&owner);
@@ -189,7 +188,6 @@ async fn without_the_coordinator_a_shard_that_is_not_planned_is_taken_over() {
 #[tokio::test]
 async fn an_owner_that_loses_the_coordinator_keeps_its_shard_while_it_is_heard() {
     let scene = Scene::new().await;
-    scene.everybody_knows_the_plan().await;
     let owner = scene.owner().await;
     let epoch = scene.cluster.store.shard(scene.cluster.shard(0)).await.unwrap().unwrap().epoch;
     let session = scene.cluster.session(&owner);
@@ -200,6 +198,20 @@ async fn an_owner_that_loses_the_coordinator_keeps_its_shard_while_it_is_heard()
     let row = scene.cluster.store.shard(scene.cluster.shard(0)).await.unwrap().unwrap();
     assert_eq!((row.epoch, row.owner.map(|owner| owner.to_string())), (epoch, Some(owner)));
     session.reconnect();
+}
+
+#[tokio::test]
+async fn a_dead_server_is_not_waited_for_until_its_session_ends() {
+    let hold =
+        |config: &mut carillon_server::ServerConfig| config.engine.minimum_hold = Span::from_millis(500);
+    let mut scene = Scene::with(hold).await;
+    let owner = scene.owner().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let _session = scene.cluster.session(&owner);
+    scene.servers.remove(&owner).unwrap().kill().await;
+    let killed = tokio::time::Instant::now();
+    eventually("another owns the shard", || async { (scene.owner().await != owner).then_some(()) }).await;
+    assert!(killed.elapsed() < Duration::from_secs(2), "{:?}", killed.elapsed());
 }
 
 #[tokio::test]
