@@ -222,6 +222,17 @@ impl Api {
         self.has_run(job, done + more, PATIENCE).await
     }
 
+    /// Waits until every run of a job is final.
+    pub async fn is_quiet(&self, job: u32) {
+        wait::until(&format!("all runs of job {job} are final"), PATIENCE * 2, async || {
+            let runs = self.runs_of(job).await;
+            let open: Vec<Value> =
+                runs.into_iter().filter(|run| !is_final(run.state())).map(|run| run.body).collect();
+            if open.is_empty() { Ok(()) } else { Err(open) }
+        })
+        .await;
+    }
+
     /// Up to where every fire of a group's first shard has its row, in milliseconds since 1970.
     pub async fn planned_until(&self, group: &str) -> i64 {
         let answer = self.get(&format!("/groups/{group}/placement")).await.expect_status(200);

@@ -2,11 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::api::{Api, is_final, millis};
+use crate::api::{Api, millis};
 use crate::checker::Expected;
 use crate::ledger::now_us;
 use crate::site::Group;
-use crate::wait::{self, PATIENCE};
 
 /// A periodic schedule as the test knows it: every multiple of this many milliseconds since 1970 UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,19 +46,8 @@ impl Watched {
         // What falls between this instant and the answer may still fire, or may not.
         let until = now_us() / 1_000;
         api.post(&format!("/jobs/{}/pause", self.job), &json!({})).await.expect_status(200);
-        self.is_quiet(api).await;
+        api.is_quiet(self.job).await;
         Expected { job: self.job, fires: self.every.between(self.since, until) }
-    }
-
-    /// Waits until every run of the job is final.
-    async fn is_quiet(&self, api: &Api) {
-        wait::until(&format!("all runs of job {} are final", self.job), PATIENCE * 2, async || {
-            let runs = api.runs_of(self.job).await;
-            let open: Vec<Value> =
-                runs.into_iter().filter(|run| !is_final(run.state())).map(|run| run.body).collect();
-            if open.is_empty() { Ok(()) } else { Err(open) }
-        })
-        .await;
     }
 }
 

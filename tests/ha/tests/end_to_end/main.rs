@@ -11,6 +11,8 @@ mod triggered;
 
 mod parallel;
 
+mod edited;
+
 mod refused;
 
 mod malformed;

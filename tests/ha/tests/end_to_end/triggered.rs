@@ -1,6 +1,7 @@
 //! Reference test 2: a job that runs when it is asked to.
 
 use carillon_client::{Client, TriggerOptions};
+use carillon_ha::checker::{Expected, History};
 use carillon_ha::ledger::{Event, now_us};
 use carillon_ha::site::Site;
 use carillon_ha::story::figure;
@@ -16,6 +17,7 @@ on_both!(
     the_same_idempotency_key_is_the_same_run,
     takes_params_of_its_own,
     retries_a_failure_by_its_policy,
+    a_new_group_takes_requests_while_its_shard_finds_its_place,
 );
 
 async fn runs_once_for_each_way_to_ask(site: &'static Site) {
@@ -136,4 +138,25 @@ async fn retries_a_failure_by_its_policy(site: &'static Site) {
     assert_eq!(starts(dies.id()).len(), 3);
     let letters = site.api().items(&format!("/dead-letters?job={job}")).await;
     assert_eq!(letters.iter().map(|run| run["id"].as_str().unwrap()).collect::<Vec<_>>(), [dies.id()]);
+}
+
+/// Any server adopts the shard of a new group before it is placed, and hands it over a moment later. Whoever asks in that moment is served.
+async fn a_new_group_takes_requests_while_its_shard_finds_its_place(site: &'static Site) {
+    for _ in 0..5 {
+        let group = site.group("new").await;
+        let workers = group.workers(&["worker"]).await;
+        let job = group.job("at-once", json!({})).await;
+        let mut ids = Vec::new();
+        for _ in 0..10 {
+            ids.push(site.api().trigger(job, None).await);
+        }
+
+        for id in &ids {
+            let run = site.api().finished(id).await;
+            assert_eq!((run.state(), run.attempt()), ("succeeded", 1), "{:#}", run.body);
+        }
+        let lines = group.ledgers(&workers).lines();
+        assert_eq!(lines.len(), 2 * ids.len(), "each was started and ended once: {lines:#?}");
+        History::read(site.api(), vec![Expected { job, fires: Vec::new() }], lines).await.assert_kept();
+    }
 }

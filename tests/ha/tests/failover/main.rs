@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use carillon_client::{Client, TriggerOptions};
 use carillon_ha::api::Run;
-use carillon_ha::checker::History;
+use carillon_ha::checker::{Expected, History};
 use carillon_ha::cluster::{Cluster, Size};
 use carillon_ha::fires::{Watched, every};
 use carillon_ha::ledger::now_us;
@@ -137,5 +137,44 @@ fn a_stopped_owner_is_replaced_and_does_no_harm_when_it_wakes() {
         let history = History::read(cluster.api(), vec![expected], group.ledgers(&workers).lines()).await;
         history.assert_kept();
         figure("owner stopped and woken: lateness", history.lateness_between(stopped - 1_000, i64::MAX));
+    });
+}
+
+#[test]
+fn requests_go_on_while_the_owner_hands_over() {
+    CLUSTER.on(cluster, async |cluster| {
+        let group = cluster.group("handed-over").await;
+        let workers = group.workers(&["worker", "worker"]).await;
+        let job = group.job("on-request", json!({})).await;
+        let client = Client::new([cluster.api().console()], &group.token).unwrap();
+        let mut asked = 0;
+        for _ in 0..3 {
+            let owner = cluster.owner(&group, None).await;
+            let ask = async {
+                let mut runs = Vec::new();
+                for _ in 0..40 {
+                    runs.push(client.trigger(job, &(), TriggerOptions::default()).await.unwrap().run_id);
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                runs
+            };
+            let end = async {
+                tokio::time::sleep(Duration::from_millis(150)).await;
+                cluster.servers()[owner].terminate(PATIENCE).await;
+            };
+            let (runs, ()) = tokio::join!(ask, end);
+            asked += runs.len();
+            for id in &runs {
+                let run = cluster.api().finished(id).await;
+                assert_eq!((run.state(), run.attempt()), ("succeeded", 1), "{:#}", run.body);
+            }
+            cluster.revive_server(owner);
+            cluster.has_servers(3).await;
+        }
+
+        let lines = group.ledgers(&workers).lines();
+        assert_eq!(lines.len(), 2 * asked, "each request was started and ended once");
+        let expected = vec![Expected { job, fires: Vec::new() }];
+        History::read(cluster.api(), expected, lines).await.assert_kept();
     });
 }
