@@ -1,4 +1,5 @@
 import { NumberInput } from '@mantine/core';
+import { type KeyboardEvent, useRef, useState } from 'react';
 import { locale, useWords } from '#/i18n';
 import { scheduleWords } from '../schedule.words';
 import { Tiles } from '../tiles';
@@ -21,13 +22,31 @@ export function ValueGrid({
   name?: (value: number) => string;
   size?: 'small' | 'word';
 }) {
+  const grid = useRef<HTMLFieldSetElement>(null);
+  const [at, setAt] = useState<number>();
+  // One stop for the Tab key: sixty minutes are no sixty stops. The arrow keys go from value to value.
+  const stop = at !== undefined && all.includes(at) ? at : (all.find((value) => values.includes(value)) ?? all[0]);
+  function onKey(event: KeyboardEvent) {
+    if (!grid.current || stop === undefined) return;
+    const columns = getComputedStyle(grid.current).gridTemplateColumns.split(' ').length;
+    const steps: Record<string, number> = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns };
+    const here = all.indexOf(stop);
+    const next =
+      event.key === 'Home' ? 0 : event.key === 'End' ? all.length - 1 : here + (steps[event.key] ?? Number.NaN);
+    const box = grid.current.querySelectorAll('input')[next];
+    if (!box) return;
+    event.preventDefault();
+    box.focus();
+  }
   return (
-    <fieldset className={classes.values} data-size={size}>
+    <fieldset ref={grid} className={classes.values} data-size={size} onKeyDown={onKey}>
       <legend className="sr-only">{label}</legend>
       {all.map((value) => (
         <label key={value} className={classes.value}>
           <input
             type="checkbox"
+            tabIndex={value === stop ? 0 : -1}
+            onFocus={() => setAt(value)}
             checked={values.includes(value)}
             onChange={(event) =>
               onChange(
