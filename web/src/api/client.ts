@@ -6,8 +6,11 @@ export type Schemas = components['schemas'];
 
 /** Where the console is served: its own base, so that everything works under a sub-path. */
 export function baseUrl(): string {
-  return new URL('.', document.baseURI).href.replace(/\/$/, '');
+  return base;
 }
+
+// Read once: the `<base>` is relative, and later addresses of this window must not move it.
+const base = typeof document === 'undefined' ? '' : new URL('.', document.baseURI).href.replace(/\/$/, '');
 
 /** The path of the base, as the router wants it. */
 export function basePath(): string {
@@ -52,7 +55,7 @@ const guard: Middleware = {
 };
 
 export const api = createClient<paths>({
-  baseUrl: typeof document === 'undefined' ? '' : baseUrl(),
+  baseUrl: base,
   credentials: 'same-origin',
   fetch: (request) => fetch(request, { signal: AbortSignal.any([request.signal, AbortSignal.timeout(DEADLINE_MS)]) }),
   // `state=failed,dead`: the API reads lists separated by commas.

@@ -12,7 +12,7 @@ import { navigation } from './navigation';
 import { appWords } from './words';
 
 /** Run ids as the API writes them. */
-const RUN_ID = /^[0-9a-z]{14,22}$/;
+const RUN_ID = /^[0-9a-z]{14,32}$/;
 
 /** Jobs found by name or description, pages, commands, and runs by their id. */
 export function Palette() {
@@ -57,6 +57,13 @@ export function Palette() {
       <Spotlight.Search
         placeholder={say('palette_hint')}
         aria-label={say('palette')}
+        onKeyDown={(event) => {
+          // What was found comes after the query was typed and is not selected by itself: Enter takes the first of it.
+          if (event.key !== 'Enter' || event.nativeEvent.isComposing) return;
+          if (!document.querySelector('[data-action][data-selected]')) {
+            document.querySelector<HTMLElement>('[data-action]')?.click();
+          }
+        }}
         leftSection={<IconSearch size={17} />}
       />
       <Spotlight.ActionsList>

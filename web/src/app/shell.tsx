@@ -77,7 +77,16 @@ export function Shell() {
 
   return (
     <div className={classes.shell}>
-      <a href="#content" className={classes.skip}>
+      {/* biome-ignore lint/a11y/useValidAnchor: a link to a place of this page, as people know them */}
+      <a
+        href="#content"
+        className={classes.skip}
+        onClick={(event) => {
+          // With a `<base>` the address alone would lead to another page.
+          event.preventDefault();
+          document.getElementById('content')?.focus();
+        }}
+      >
         {say('skip')}
       </a>
       <aside className={classes.side}>

@@ -30,6 +30,9 @@ interface LogProps {
 /** Lines that are left at either side when the next piece is fetched. */
 const NEAR = 40;
 
+/** Scrolling this long after a hand's last move is its doing: wheels glide. */
+const HAND_MS = 600;
+
 /** Logs up to this are loaded whole to be searched here; longer ones are searched by the console. */
 const SEARCHED_HERE = 2 * 1024 * 1024;
 
@@ -133,9 +136,15 @@ function LogPane({ source, run, attempt }: { source: LogSource; run: string; att
     virtualizer.scrollToIndex(hits[next] ?? 0, { align: 'center' });
   }
 
+  /** When a hand was on the scroller last: lines that come and go scroll it too, and must not be taken for somebody leaving the end. */
+  const touched = useRef(0);
+  function onTouch() {
+    touched.current = performance.now();
+  }
+
   function onScroll() {
     const element = scroller.current;
-    if (!element) return;
+    if (!element || performance.now() - touched.current > HAND_MS) return;
     const atEnd = element.scrollHeight - element.scrollTop - element.clientHeight < 30;
     const atLast = atEnd && view.end >= view.total;
     if (atLast !== follow && needle === '') setFollow(atLast);
@@ -231,6 +240,11 @@ function LogPane({ source, run, attempt }: { source: LogSource; run: string; att
         ref={scroller}
         className={classes.scroller}
         onScroll={onScroll}
+        onWheel={onTouch}
+        onTouchMove={onTouch}
+        onPointerDown={onTouch}
+        onPointerMove={(event) => event.buttons !== 0 && onTouch()}
+        onKeyDown={onTouch}
         // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard
         tabIndex={0}
         role="log"

@@ -17,6 +17,7 @@ test('what the box shows is what it reads', () => {
 test('a bare word is a job, a run id leads to its run, nonsense is told', () => {
   expect(readQualifiers('hello')).toMatchObject({ job: 'hello', unknown: [] });
   expect(readQualifiers('1m7wfer100000002')).toMatchObject({ run: '1m7wfer100000002' });
+  expect(readQualifiers('1m7wn9be600000036d9y0s7w6ja').run).toBe('1m7wn9be600000036d9y0s7w6ja');
   expect(readQualifiers('state:broken since:3h worker:w1').unknown).toEqual(['broken', 'since:3h', 'worker:w1']);
   expect(readQualifiers('')).toEqual({ states: [], unknown: [] });
 });

@@ -18,7 +18,7 @@ export interface Asked {
 }
 
 /** Run ids as the API writes them. */
-const RUN_ID = /^[0-9][0-9a-z]{13,21}$/;
+const RUN_ID = /^[0-9][0-9a-z]{13,31}$/;
 
 /** Reads `state:failed,dead job:"nightly report" since:24h`; a word without a qualifier is a job's name. */
 export function readQualifiers(text: string): Asked {
