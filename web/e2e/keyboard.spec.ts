@@ -64,11 +64,6 @@ for (const one of pages) {
 async function walk(page: Page, name: string) {
   const marked = await page.evaluate(markStops);
   expect(marked, `${name}: stops`).toBeGreaterThan(0);
-  // From the beginning of the document, wherever the page put the focus.
-  await page.evaluate(() => {
-    if (document.activeElement instanceof HTMLElement) document.activeElement.blur();
-    document.getSelection()?.removeAllRanges();
-  });
   const nameless: string[] = [];
   const unmarked: string[] = [];
   let first: string | undefined;
@@ -76,11 +71,8 @@ async function walk(page: Page, name: string) {
   for (let press = 0; press < MOST_STOPS && !around; press += 1) {
     await page.keyboard.press('Tab');
     const stop = await page.evaluate(describeStop);
-    if (stop === null) {
-      // Past the last stop the browser itself has the focus for one press.
-      if (first !== undefined) around = true;
-      continue;
-    }
+    // Past the last stop the browser itself has the focus for one press; a page may begin in the middle, at a field.
+    if (stop === null) continue;
     around = stop.seen && stop.id === first;
     first ??= stop.id;
     if (!stop.named) nameless.push(stop.what);
@@ -123,13 +115,14 @@ function describeStop() {
     [...(labels ?? [])].map((label) => label.textContent).join('') ||
     element.querySelector('title, [aria-label]')?.textContent ||
     element.title;
-  // The mark may be drawn by the element or by the box around it: outlines, and borders that take the accent.
+  // The mark may be drawn by the element or by the box around it; the border of a text field takes the accent.
+  const isText = element.matches('input, textarea');
   let visible = false;
   for (let box: HTMLElement | null = element, up = 0; box && up < 4; box = box.parentElement, up += 1) {
     const style = getComputedStyle(box);
     if (style.outlineStyle !== 'none' && Number.parseFloat(style.outlineWidth) > 0) visible = true;
+    if (isText && style.borderTopStyle === 'solid') visible = true;
   }
-  if (element.matches('input, textarea') && getComputedStyle(element).borderTopStyle === 'solid') visible = true;
   if (element.matches('input[type="radio"], input[type="checkbox"]')) {
     const box = element.nextElementSibling ?? element;
     visible ||= getComputedStyle(box).outlineStyle !== 'none';
