@@ -137,7 +137,11 @@ function describeStop() {
 }
 
 function missedStops(): string[] {
-  return [...document.querySelectorAll<HTMLElement>('[data-stop="ahead"]')]
-    .filter((stop) => stop.dataset.reached !== 'yes' && stop.checkVisibility({ checkVisibilityCSS: true }))
-    .map((stop) => stop.outerHTML.slice(0, 160));
+  return (
+    [...document.querySelectorAll<HTMLElement>('[data-stop="ahead"]')]
+      .filter((stop) => stop.dataset.reached !== 'yes' && stop.checkVisibility({ checkVisibilityCSS: true }))
+      // A tab that is no longer the chosen one is reached by the arrow keys.
+      .filter((stop) => stop.tabIndex >= 0)
+      .map((stop) => stop.outerHTML.slice(0, 160))
+  );
 }
