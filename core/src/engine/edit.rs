@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::open_run::OpenRun;
+use super::open_run::{OpenRun, Phase};
 use super::owned::GoneRun;
 use super::report::{Report, ReportKind};
 use super::{Effect, Engine};
@@ -80,6 +80,11 @@ impl Engine {
             let touched = std::mem::take(&mut edit.touched);
             edit.may_start.extend(self.untouched(edit.job, &touched));
             for key in touched {
+                if gone.get(&key).is_some_and(|open| open.phase == Phase::Moving && open.next_planned) {
+                    // Its next attempt was not committed; the one before is given up here, and its worker's word is not to be had.
+                    edit.may_start.push(key);
+                    continue;
+                }
                 match self.old_plan(key, gone) {
                     Some(Some(withdrawal)) => _ = edit.waiting.insert(key, withdrawal),
                     Some(None) => {}

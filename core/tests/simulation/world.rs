@@ -98,6 +98,8 @@ pub(crate) struct World {
     store_down: bool,
     /// The store as it was before its last commits, and what of it must not be lost: a failover goes back to it.
     replica: Option<Box<Store>>,
+    /// When commits were last lost.
+    failed_over_at: Option<Timestamp>,
     coordinator: Coordinator,
     pub(crate) servers: Vec<Server>,
     /// How far each server's clock is off, in milliseconds.
@@ -146,6 +148,7 @@ impl World {
             store: Store::new(shard, start),
             store_down: false,
             replica: None,
+            failed_over_at: None,
             coordinator: Coordinator::default(),
             servers: (0..SERVERS).map(|_| Server::new(shard)).collect(),
             offsets: (0..SERVERS).map(|_| offset()).collect(),

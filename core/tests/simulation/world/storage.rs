@@ -167,7 +167,7 @@ impl World {
     }
 
     /// The store goes on from a replica that missed the last commits: plans, moves, starts, ends. Not those of people and of further
-    /// attempts: their loss is the residual risk that the protocol names.
+    /// attempts, nor plan numbers that an edit gives once more: their loss is the residual risk that the protocol names.
     pub(super) fn fail_over(&mut self) {
         let Some(replica) = self.replica.take() else { return };
         let same_decisions = replica.jobs_version == self.store.jobs_version
@@ -175,6 +175,7 @@ impl World {
             && replica.attempts.len() == self.store.attempts.len();
         if same_decisions && replica.epoch == self.store.epoch {
             self.note(|| "FAILOVER".to_owned());
+            self.failed_over_at = Some(self.now);
             self.store = *replica;
             // Connections break, so an owner looks again.
             if let Some(owner) = self.store.owner.filter(|owner| self.servers[*owner].is_at_work()) {
