@@ -141,6 +141,8 @@ impl Engine {
         let timeout = open.job.as_ref().and_then(|job| job.job.spec.timeout).unwrap_or_default();
         // What a worker says of an earlier plan says nothing of the one it may have since.
         let of_this_plan = open.run.worker == Some(from) && open.run.plan_no == report.plan_no;
+        // But what it will never start of a later plan it will not start of this one: the later one's commit was lost.
+        let buried = open.run.worker == Some(from) && report.plan_no >= open.run.plan_no;
         match report.kind {
             ReportKind::Armed => {
                 self.effects.push(Effect::Ack(vec![ack]));
@@ -158,19 +160,19 @@ impl Engine {
                 if refusal == Refusal::OldVersion {
                     // The worker has seen a later job set than this engine.
                     self.reload();
-                } else if of_this_plan && asked_first {
+                } else if buried && asked_first {
                     self.withdrawn(now, key);
-                } else if of_this_plan && phase == Phase::Started {
+                } else if buried && phase == Phase::Started {
                     self.run_lost(now, key, &format!("worker {from} no longer knows of it"));
-                } else if of_this_plan && phase.is_at_worker() {
+                } else if buried && phase.is_at_worker() {
                     self.refused(now, key, from, Reason::new(refusal.code(), detail));
                 }
             }
             ReportKind::Disarmed => {
                 self.effects.push(Effect::Ack(vec![ack]));
-                if of_this_plan && asked_first {
+                if buried && asked_first {
                     self.withdrawn(now, key);
-                } else if of_this_plan && phase.is_at_worker() {
+                } else if buried && phase.is_at_worker() {
                     let reason = Reason::new(ReasonCode::Edited, "withdrawn from the worker");
                     self.refused(now, key, from, reason);
                 }
