@@ -60,5 +60,5 @@ ha-bugs: ## Prove that the judge of `make ha` sees bugs: run a worker that has s
 end-to-end: ## Run the end-to-end stories with real processes
 	@./tests/run-all.sh ha
 
-sim: ## Run the seeded simulation of the trigger engine; SEEDS=100000 for more
+sim: ## Run the seeded simulation of the trigger engine: make sim SEEDS=100000 THREADS=2 (of safety and of liveness each; TWICE=1 runs each twice)
 	@./tests/run-all.sh sim

@@ -9,7 +9,8 @@
 # ensemble and a MariaDB of its own on free ports in a temporary folder and stops them whatever happens. Every step's own
 # summary is printed; the last lines say which steps passed.
 #
-# Environment: SEEDS (seeds of the simulation, default 2000), CARILLON_TEST_ZOOKEEPER and CARILLON_TEST_MYSQL (services that run
+# Environment: SEEDS (seeds of the simulation's modes safety and liveness each, default 2000; a tenth and a twentieth of it of the other
+# two), THREADS (default 1), TWICE (each so many'th seed is run twice, default 10), CARILLON_TEST_ZOOKEEPER and CARILLON_TEST_MYSQL (services that run
 # already, used instead of own ones; the tests that stop ZooKeeper's nodes need CARILLON_TEST_ZOOKEEPER_DIR as well).
 
 set -euo pipefail
@@ -90,7 +91,10 @@ step_web() {
 # Everything but the tests with real processes, which are a step of their own: they need the binaries, and the machine for themselves.
 step_workspace() { cargo test --workspace --exclude carillon-ha --no-fail-fast; }
 step_docs() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items; }
-step_sim() { CARILLON_SIM_SEEDS=${SEEDS:-2000} cargo test -p carillon-core --test simulation -- --nocapture; }
+step_sim() {
+    CARILLON_SIM_SEEDS=${SEEDS:-2000} CARILLON_SIM_THREADS=${THREADS:-1} CARILLON_SIM_TWICE=${TWICE:-10} \
+        cargo test --profile sim -p carillon-core --test simulation a_long_run -- --ignored --nocapture
+}
 
 step_ha() {
     # The whole workspace each time: another selection of packages would mean other features, and everything built again.

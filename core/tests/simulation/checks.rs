@@ -76,7 +76,7 @@ impl World {
     /// I1: every fire of a version in force has one row, and there is no row without a fire or a request.
     fn check_fires(&self) {
         let mut expected: BTreeSet<RunKey> = BTreeSet::new();
-        // A fire may start just before the edit that takes it away, or while that is under way; then its row says what became of it.
+        // A fire may start just before the edit that takes it away, or while that is under way, or be over by then; its row says what became of it.
         let mut planned: BTreeSet<RunKey> = BTreeSet::new();
         for (id, versions) in &self.store.history {
             for (place, job) in versions.iter().enumerate() {
@@ -99,7 +99,8 @@ impl World {
             });
             let withdrawn = run.state == RunState::Cancelled;
             let started = self.started.contains(&(run.key, run.attempt)) && planned.contains(&run.key);
-            if !requested && !delayed && !withdrawn && !started && !expected.contains(&run.key) {
+            let over = self.store.over_before_edit.contains(&run.key) && planned.contains(&run.key);
+            if !requested && !delayed && !withdrawn && !started && !over && !expected.contains(&run.key) {
                 self.fail(
                     "I1",
                     format!("row {} of job {} at {} has no fire", run.key, run.key.job, run.key.fire_time),
@@ -154,8 +155,8 @@ impl World {
             let unplaced = |server: &crate::world::Server| {
                 server.engine.explain(run.key).is_some_and(|said| said.starts_with("Unplaced"))
             };
-            let waits = self.waits_for_policy(run) || self.servers.iter().any(unplaced);
-            if due && !run.state.is_final() && !waits {
+            let waits = || self.waits_for_policy(run) || self.servers.iter().any(unplaced);
+            if due && !run.state.is_final() && !waits() {
                 let explained: Vec<_> =
                     self.servers.iter().filter_map(|server| server.engine.explain(run.key)).collect();
                 self.fail(

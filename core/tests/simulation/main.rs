@@ -3,25 +3,24 @@
 //! and repeats, clocks that are off, people who edit and trigger. After each start, at rest and at the end the invariants of the trigger
 //! protocol are judged.
 //!
-//! A failure prints its seed. `CARILLON_SIM_SEED=n` runs that one with its trace, `CARILLON_SIM_WATCH=<run id>` tells with it what each
-//! server makes of a run; `CARILLON_SIM_SEEDS=n` sets how many are run, `CARILLON_SIM_FROM=n` where they begin,
-//! `CARILLON_SIM_THREADS=n` on how many threads, and with `CARILLON_SIM_KEEP_GOING=1` a failure does not end the run.
+//! A failure prints its seed. `CARILLON_SIM_SEED=n` runs that one with its trace (choose the mode by the name of its test),
+//! `CARILLON_SIM_WATCH=<run id>` tells with it what each server makes of a run. Long runs are `make sim`: see `long_run`.
 #![allow(clippy::print_stderr, reason = "a failing seed is told with its trace")]
 
 mod checks;
 mod coordinator;
 mod jobs;
+mod long_run;
 mod store;
 mod worker;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use world::{Mode, Mutant, World};
 
-/// Seeds of each mode in a plain test run; each is run twice.
-const SEEDS: u64 = 1_000;
+/// Seeds of the two modes with trouble in a plain test run.
+const SEEDS: u64 = 2_000;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().expect("a number"))
@@ -32,7 +31,7 @@ struct NameOnPanic(u64, Mode, Mutant);
 
 impl Drop for NameOnPanic {
     fn drop(&mut self) {
-        if std::thread::panicking() && self.2 == Mutant::None {
+        if std::thread::panicking() && self.2 == Mutant::None && !long_run::is_running() {
             eprintln!("this was seed {} of mode {:?}", self.0, self.1);
         }
     }
@@ -54,58 +53,22 @@ fn run(seed: u64, mode: Mode, mutant: Mutant, traced: bool) -> Outcome {
     Outcome { hash, late: world.most_lateness().0 }
 }
 
-/// Runs seeds of a mode: all of them twice, and of a long run each tenth, since the same seed has to give the same trace.
+/// Runs seeds of a mode, each twice: the same seed has to give the same trace.
 fn run_seeds(mode: Mode, seeds: u64) {
     if let Some(seed) = number("CARILLON_SIM_SEED") {
         run(seed, mode, Mutant::None, true);
         return;
     }
-    let from = number("CARILLON_SIM_FROM").unwrap_or(1);
-    let wanted = number("CARILLON_SIM_SEEDS");
-    let (seeds, twice_each) = (wanted.unwrap_or(seeds), if wanted.is_some() { 10 } else { 1 });
-    let started = std::time::Instant::now();
-    let keep_going = number("CARILLON_SIM_KEEP_GOING").is_some();
-    let (next, late, failed) = (AtomicU64::new(from), AtomicI64::new(0), AtomicU64::new(0));
-    std::thread::scope(|scope| {
-        for _ in 0..number("CARILLON_SIM_THREADS").unwrap_or(1) {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= from + seeds {
-                        return;
-                    }
-                    let Some(outcome) = try_run(seed, mode, keep_going) else {
-                        failed.fetch_add(1, Ordering::Relaxed);
-                        continue;
-                    };
-                    late.fetch_max(outcome.late, Ordering::Relaxed);
-                    if seed % twice_each == 0 {
-                        let again = run(seed, mode, Mutant::None, false);
-                        assert_eq!(
-                            outcome.hash, again.hash,
-                            "seed {seed} of mode {mode:?} took another course"
-                        );
-                    }
-                }
-            });
-        }
-    });
-    let minutes = started.elapsed().as_secs_f64() / 60.0;
-    let late = if mode == Mode::Kill {
-        format!(", the latest start {} ms late", late.into_inner())
-    } else {
-        String::new()
-    };
-    eprintln!("{seeds} seeds of mode {mode:?} from {from}, {:.0} a minute{late}", seeds as f64 / minutes);
-    assert_eq!(failed.into_inner(), 0, "seeds failed");
+    for seed in 1..=seeds {
+        run_twice(seed, mode);
+    }
 }
 
-/// Runs a seed; none where it failed and that is not the end.
-fn try_run(seed: u64, mode: Mode, keep_going: bool) -> Option<Outcome> {
-    if !keep_going {
-        return Some(run(seed, mode, Mutant::None, false));
-    }
-    catch_unwind(|| run(seed, mode, Mutant::None, false)).ok()
+fn run_twice(seed: u64, mode: Mode) -> Outcome {
+    let outcome = run(seed, mode, Mutant::None, false);
+    let again = run(seed, mode, Mutant::None, false);
+    assert_eq!(outcome.hash, again.hash, "seed {seed} of mode {mode:?} took another course");
+    outcome
 }
 
 #[test]
@@ -129,7 +92,7 @@ fn everything_is_on_time_when_nothing_fails() {
 }
 
 /// Seeds that once failed. A change of the model makes another course of each; they stay, since what failed once is where to look first.
-const FAILED: [(Mode, u64); 10] = [
+const FAILED: [(Mode, u64); 11] = [
     // A run that a leaving worker had ended and did not list was moved and started again.
     (Mode::Safety, 4_716),
     // A run that had ended came back to life by a look at the store that was asked for before.
@@ -142,6 +105,8 @@ const FAILED: [(Mode, u64); 10] = [
     (Mode::Safety, 1_004),
     // A run stayed running for ever: the commit of its end was lost, and nobody asked its worker.
     (Mode::Safety, 110),
+    // A fire was skipped by a worker whose clock was ahead, just before an edit took it away: its row stays, and is right to.
+    (Mode::Safety, 6_457),
     // A server that no longer owned the shard did not know of the owner after it, and waited twice as long with taking over.
     (Mode::Liveness, 119),
     (Mode::Liveness, 364),

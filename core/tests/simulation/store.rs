@@ -25,6 +25,8 @@ pub(crate) struct Store {
     pub(crate) runs: BTreeMap<RunKey, Run>,
     pub(crate) attempts: Vec<Attempt>,
     pub(crate) idempotency: BTreeMap<(JobId, String), RunKey>,
+    /// Fires that were over before the edit that takes them away: by a clock that is ahead their time had come, or a policy gave them up.
+    pub(crate) over_before_edit: BTreeSet<RunKey>,
 }
 
 /// What an edit did.
@@ -49,6 +51,7 @@ impl Store {
             runs: BTreeMap::new(),
             attempts: Vec::new(),
             idempotency: BTreeMap::new(),
+            over_before_edit: BTreeSet::new(),
         }
     }
 
@@ -233,6 +236,8 @@ impl Store {
                 && run.state == RunState::Planned
                 && run.key.fire_time > at
         };
+        let over = |run: &&Run| run.key.job == id && run.key.fire_time > at && run.state.is_final();
+        self.over_before_edit.extend(self.runs.values().filter(over).map(|run| run.key));
         let planned: Vec<Run> = self.runs.values().filter(|run| touchable(run)).cloned().collect();
         let seen = SeenShard { id: self.shard, epoch: self.epoch, planned_until: self.planned_until };
         let plan = edit_plan(old.as_ref(), new.as_ref(), seen, &planned, at).expect("valid schedules");

@@ -1,6 +1,6 @@
 //! A worker as the protocol wants it (trigger-protocol: "Worker"), in small: the real one is the SDK's.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use carillon_core::engine::{Arm, HandlerInfo, HeldRun, Refusal, Report, ReportKind, WorkerInfo};
 use carillon_core::ids::{AttemptNo, Incarnation, JobId, JobVersion, PlanNo, RunKey};
@@ -45,6 +45,8 @@ pub(crate) struct Worker {
     pub(crate) incarnation: Incarnation,
     pub(crate) name: String,
     entries: BTreeMap<AttemptKey, Entry>,
+    /// Entries that time may change; those that are over leave at the next look.
+    lively: BTreeSet<AttemptKey>,
     /// Withdrawn plans of runs that were never armed here.
     tombstones: BTreeMap<AttemptKey, PlanNo>,
     newest_version: BTreeMap<JobId, JobVersion>,
@@ -68,6 +70,7 @@ impl Worker {
             incarnation,
             name,
             entries: BTreeMap::new(),
+            lively: BTreeSet::new(),
             tombstones: BTreeMap::new(),
             newest_version: BTreeMap::new(),
             running: BTreeMap::new(),
@@ -105,6 +108,10 @@ impl Worker {
     /// What it has armed or started and not ended.
     pub(crate) fn at_work(&self) -> Vec<HeldRun> {
         self.listed(|_, state| !matches!(state, State::Over(_)))
+    }
+
+    fn lively(&self) -> impl Iterator<Item = (AttemptKey, &Entry)> {
+        self.lively.iter().filter_map(|id| Some((*id, self.entries.get(id)?)))
     }
 
     fn listed(&self, which: impl Fn(&AttemptKey, &State) -> bool) -> Vec<HeldRun> {
@@ -187,6 +194,7 @@ impl Worker {
             (false, None) => State::Armed,
         };
         self.entries.insert(id, Entry { arm, state });
+        self.lively.insert(id);
         let kind = self.present(id);
         self.say(now, id, plan_no, kind);
     }
@@ -225,10 +233,9 @@ impl Worker {
     pub(crate) fn pass_time(&mut self, now: Timestamp) -> Vec<Start> {
         let mut starts = Vec::new();
         let mut due: Vec<(Timestamp, AttemptKey)> = self
-            .entries
-            .iter()
+            .lively()
             .filter(|(_, entry)| matches!(entry.state, State::Armed) && entry.arm.due_at <= now)
-            .map(|(id, entry)| (entry.arm.due_at, *id))
+            .map(|(id, entry)| (entry.arm.due_at, id))
             .collect();
         due.sort_unstable();
         self.end_due(now, &mut starts);
@@ -240,9 +247,9 @@ impl Worker {
 
     fn end_due(&mut self, now: Timestamp, starts: &mut Vec<Start>) {
         loop {
-            let ended = self.entries.iter().find_map(|(id, entry)| match entry.state {
+            let ended = self.lively().find_map(|(id, entry)| match entry.state {
                 State::Running { started_at, ends_at, stop } if ends_at <= now => {
-                    Some((*id, started_at, stop))
+                    Some((id, started_at, stop))
                 }
                 _ => None,
             });
@@ -346,10 +353,11 @@ impl Worker {
     }
 
     /// When something is due next.
-    pub(crate) fn next_wake(&self) -> Option<Timestamp> {
-        self.entries
-            .values()
-            .filter_map(|entry| match entry.state {
+    pub(crate) fn next_wake(&mut self) -> Option<Timestamp> {
+        let entries = &self.entries;
+        self.lively.retain(|id| entries.get(id).is_some_and(|entry| !matches!(entry.state, State::Over(_))));
+        self.lively()
+            .filter_map(|(_, entry)| match entry.state {
                 State::Armed => Some(entry.arm.due_at),
                 State::Running { ends_at, .. } => Some(ends_at),
                 State::Queued | State::Over(_) => None,

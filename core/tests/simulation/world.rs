@@ -5,7 +5,7 @@
 //! servers tell each other, `network` and `workers` the workers' side, `people` edits and triggers, `trouble` what goes wrong.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 
 use carillon_core::ids::{AttemptNo, Incarnation, JobId, JobVersion, JobsVersion, RunKey, ShardId};
 use carillon_core::time::{Span, Timestamp};
@@ -16,15 +16,19 @@ use crate::coordinator::Coordinator;
 use crate::jobs;
 use crate::store::Store;
 use crate::worker::{Start, Worker};
+use agenda::Agenda;
 pub(crate) use event::{Claim, Cut, Event, Message, Process, Speech};
 pub(crate) use servers::Server;
+use trace_hash::TraceHash;
 
+mod agenda;
 mod event;
 mod network;
 mod peers;
 mod people;
 mod servers;
 mod storage;
+mod trace_hash;
 mod trouble;
 mod workers;
 
@@ -92,8 +96,7 @@ pub(crate) struct World {
     pub(crate) now: Timestamp,
     pub(crate) start: Timestamp,
     pub(crate) end: Timestamp,
-    events: BTreeMap<(Timestamp, u64), Event>,
-    next_event: u64,
+    agenda: Agenda,
     pub(crate) store: Store,
     store_down: bool,
     /// The store as it was before its last commits, and what of it must not be lost: a failover goes back to it.
@@ -125,7 +128,7 @@ pub(crate) struct World {
     healed: bool,
     /// When the owner was killed, in the mode that does so.
     pub(crate) killed_at: Option<Timestamp>,
-    hash: DefaultHasher,
+    hash: TraceHash,
     pub(crate) trace: Option<Vec<String>>,
 }
 
@@ -143,8 +146,7 @@ impl World {
             now: start,
             start,
             end: start + TROUBLE + REST,
-            events: BTreeMap::new(),
-            next_event: 0,
+            agenda: Agenda::default(),
             store: Store::new(shard, start),
             store_down: false,
             replica: None,
@@ -168,7 +170,7 @@ impl World {
             triggers: 0,
             healed: false,
             killed_at: None,
-            hash: DefaultHasher::new(),
+            hash: TraceHash::default(),
             trace: None,
         };
         world.set_out();
@@ -202,7 +204,7 @@ impl World {
 
     /// Runs to the end and returns the hash of all that happened.
     pub(crate) fn run(&mut self) -> u64 {
-        while let Some(((at, _), event)) = self.events.pop_first() {
+        while let Some((at, event)) = self.agenda.take() {
             if at > self.end {
                 break;
             }
@@ -213,7 +215,7 @@ impl World {
             self.happen(event);
         }
         (self.starts.len(), self.store.runs.len()).hash(&mut self.hash);
-        self.hash.clone().finish()
+        self.hash.finish()
     }
 
     fn note(&mut self, what: impl FnOnce() -> String) {
@@ -228,8 +230,7 @@ impl World {
     }
 
     fn at(&mut self, at: Timestamp, event: Event) {
-        self.next_event += 1;
-        self.events.insert((at.max(self.now), self.next_event), event);
+        self.agenda.put(at.max(self.now), event);
     }
 
     fn chance(&mut self, probability: f64) -> bool {

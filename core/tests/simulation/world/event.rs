@@ -106,7 +106,7 @@ pub(crate) enum Speech {
     /// The owner's watermark, and the workers with a stream here.
     Round {
         watermark: Option<(Epoch, Timestamp, Timestamp)>,
-        workers: BTreeMap<Incarnation, Rc<WorkerInfo>>,
+        workers: Rc<BTreeMap<Incarnation, Rc<WorkerInfo>>>,
     },
     News(PlanNews),
 }

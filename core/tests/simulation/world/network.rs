@@ -88,7 +88,7 @@ impl World {
         self.links.insert((worker, server));
         self.stream_changed(worker);
         let info = self.workers[&worker].info();
-        self.servers[server].joined.insert(worker, Rc::new(info.clone()));
+        Rc::make_mut(&mut self.servers[server].joined).insert(worker, Rc::new(info.clone()));
         self.servers[server].relayed.remove(&worker);
         self.feed(server, Input::WorkerJoined(info));
         self.speak_round(server);
@@ -106,7 +106,7 @@ impl World {
             return;
         }
         self.stream_changed(worker);
-        self.servers[server].joined.remove(&worker);
+        Rc::make_mut(&mut self.servers[server].joined).remove(&worker);
         if self.mutant == Mutant::MoveWithoutProof {
             self.feed(server, Input::WorkerLeft { incarnation: worker, held: Vec::new() });
         }

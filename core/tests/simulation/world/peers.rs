@@ -14,10 +14,13 @@ const EVERY: u64 = 500;
 /// A server that was not heard for this long is away.
 const AWAY: Span = Span::from_millis(1_600);
 
+/// Workers with a stream to a server, as they introduced themselves.
+pub(super) type Workers = BTreeMap<Incarnation, Rc<WorkerInfo>>;
+
 /// What was last heard of a peer.
 pub(crate) struct Heard {
     at: Timestamp,
-    workers: BTreeMap<Incarnation, Rc<WorkerInfo>>,
+    workers: Rc<Workers>,
 }
 
 impl World {
@@ -90,10 +93,7 @@ impl World {
         match speech {
             Speech::News(news) => self.feed(server, Input::News(Box::new(news.clone()))),
             Speech::Round { watermark, workers } => {
-                let before = self.reached_elsewhere(server);
-                let heard = Heard { at: self.now, workers: workers.clone() };
-                self.servers[server].heard.insert(from, heard);
-                self.compare_workers(server, &before);
+                self.hear_of_workers(server, from, workers);
                 if let Some((epoch, planned_until, armed_until)) = *watermark {
                     let known = &mut self.servers[server].known_owner;
                     *known = (*known).max((epoch, from));
@@ -101,6 +101,19 @@ impl World {
                 }
             }
         }
+    }
+
+    fn hear_of_workers(&mut self, server: usize, from: usize, workers: &Rc<Workers>) {
+        let now = self.now;
+        if let Some(heard) = self.servers[server].heard.get_mut(&from)
+            && Rc::ptr_eq(&heard.workers, workers)
+        {
+            heard.at = now;
+            return;
+        }
+        let before = self.reached_elsewhere(server);
+        self.servers[server].heard.insert(from, Heard { at: now, workers: workers.clone() });
+        self.compare_workers(server, &before);
     }
 
     fn reached_elsewhere(&self, server: usize) -> BTreeSet<Incarnation> {
@@ -121,8 +134,11 @@ impl World {
     }
 
     fn miss_silent_peers(&mut self, server: usize) {
-        let before = self.reached_elsewhere(server);
         let now = self.now;
+        if self.servers[server].heard.values().all(|heard| now.since(heard.at) < AWAY) {
+            return;
+        }
+        let before = self.reached_elsewhere(server);
         self.servers[server].heard.retain(|_, heard| now.since(heard.at) < AWAY);
         self.compare_workers(server, &before);
     }

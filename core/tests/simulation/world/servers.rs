@@ -29,7 +29,7 @@ pub(crate) struct Server {
     wake_at: Option<Timestamp>,
     pub(crate) owns: Option<Epoch>,
     /// Workers with a stream here, as they introduced themselves.
-    pub(super) joined: BTreeMap<Incarnation, Rc<WorkerInfo>>,
+    pub(super) joined: Rc<BTreeMap<Incarnation, Rc<WorkerInfo>>>,
     /// What was last heard of each other server.
     pub(super) heard: BTreeMap<usize, Heard>,
     /// Workers that are reached through another server as if they had a stream here.
@@ -53,7 +53,7 @@ impl Server {
             kept: Vec::new(),
             wake_at: None,
             owns: None,
-            joined: BTreeMap::new(),
+            joined: Rc::default(),
             heard: BTreeMap::new(),
             relayed: BTreeMap::new(),
             known_owner: (Epoch::default(), 0),
@@ -195,8 +195,10 @@ impl World {
     // ---- the engine ----
 
     pub(super) fn wake(&mut self, server: usize) {
-        self.servers[server].wake_at = None;
-        self.feed(server, Input::Tick);
+        // Set earlier since, it was woken then.
+        if self.servers[server].wake_at.take_if(|set| *set <= self.now).is_some() {
+            self.feed(server, Input::Tick);
+        }
     }
 
     /// Steps a server's engine and carries out what it wants.

@@ -30,17 +30,17 @@ impl World {
 
     pub(super) fn store_answers(&mut self, server: usize) {
         self.servers[server].busy = false;
-        let Some(effect) = self.servers[server].queue.front().cloned() else { return };
+        let Some(effect) = self.servers[server].queue.pop_front() else { return };
         let lost = self.chance(0.03);
         if lost || !self.store_answers_to(server) {
             // The answer is lost; what was asked may have happened.
             if self.store_hears(server) && self.rng.random_bool(0.5) {
                 self.apply_unheard(server, &effect);
             }
+            self.servers[server].queue.push_front(effect);
             self.servers[server].retried = true;
             return self.work_queue(server);
         }
-        self.servers[server].queue.pop_front();
         let retried = std::mem::take(&mut self.servers[server].retried);
         self.apply(server, effect, retried);
         self.work_queue(server);

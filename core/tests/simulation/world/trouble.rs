@@ -159,10 +159,10 @@ impl World {
     }
 
     fn drop_start(&mut self, server: usize) {
-        self.events.retain(|_, event| !matches!(event, Event::Start(of) if *of == server));
+        self.agenda.drop_those(|event| matches!(event, Event::Start(of) if *of == server));
     }
 
     fn drop_resume(&mut self, server: usize) {
-        self.events.retain(|_, event| !matches!(event, Event::Resume(of) if of.server == server));
+        self.agenda.drop_those(|event| matches!(event, Event::Resume(of) if of.server == server));
     }
 }
