@@ -214,7 +214,7 @@ impl Guard {
             Problem::unauthenticated("sign in, or send an API token as `Authorization: Bearer cri_pat_...`")
         })?;
         note.actor(principal.name());
-        note.target(target_of(parts));
+        note.target(target_of(parts).await);
         let is_worker = matches!(principal, Principal::Worker { .. });
         let worker_may = matches!(self.need, Need::AnyToken | Need::RoleOrWorker(_));
         if is_worker && !worker_may {
@@ -272,11 +272,17 @@ impl Guard {
     }
 }
 
-/// What an audit entry says was concerned, unless the handler says it better: the path below the API's root.
-fn target_of(parts: &Parts) -> String {
+/// What an audit entry says was concerned, unless the handler says it better: what the path names, such as `job/17`, whatever is done to
+/// it, so that one filter finds all of its entries; else the path below the API's root.
+async fn target_of(parts: &mut Parts) -> String {
+    let params = RawPathParams::from_request_parts(parts, &()).await.ok();
+    let named = params.as_ref().and_then(|params| params.iter().next());
     let path = parts.uri.path();
-    let below = path.strip_prefix(crate::router::API).unwrap_or(path).trim_start_matches('/');
-    below.chars().take(200).collect()
+    let target = match named {
+        Some((kind, name)) => format!("{kind}/{name}"),
+        None => path.strip_prefix(crate::router::API).unwrap_or(path).trim_start_matches('/').to_owned(),
+    };
+    target.chars().take(200).collect()
 }
 
 /// A group that cannot exist in a store: for the principal of requests that need none.

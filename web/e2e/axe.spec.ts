@@ -6,9 +6,6 @@ import { LOADING, pages } from './pages';
 /** Levels A and AA of WCAG 2.0, 2.1 and 2.2. */
 const LEVELS = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'];
 
-/** What a theme can break: the dark look repeats these only, for the document itself is the same. */
-const OF_COLOURS = ['color-contrast', 'link-in-text-block'];
-
 for (const one of pages) {
   test(`axe finds nothing on ${one.name}, in both themes and both languages`, async ({ open, api, guard }) => {
     const path = await one.path(api);
@@ -25,7 +22,7 @@ for (const one of pages) {
         await expect(page.locator('html')).toHaveAttribute('data-mantine-color-scheme', theme);
         await expect(page.locator('html')).toHaveAttribute('lang', language === 'zh' ? 'zh-CN' : 'en');
         await drawn(page);
-        expect(await violations(page, theme), `${one.name}, ${theme}, ${language}`).toEqual([]);
+        expect(await violations(page), `${one.name}, ${theme}, ${language}`).toEqual([]);
       }
       await page.context().close();
     }
@@ -43,9 +40,14 @@ async function drawn(page: Page) {
   await page.waitForFunction(() => document.getAnimations().every((one) => !(one instanceof CSSTransition)));
 }
 
-async function violations(page: Page, theme: 'light' | 'dark') {
-  const builder = new AxeBuilder({ page }).options({ resultTypes: ['violations'] });
-  const { violations } = await (theme === 'light' ? builder.withTags(LEVELS) : builder.withRules(OF_COLOURS)).analyze();
+async function violations(page: Page) {
+  const builder = new AxeBuilder({ page })
+    // 2.5.3 (level A) is still called an experiment there, and left out unless it is asked for.
+    .options({ resultTypes: ['violations'], rules: { 'label-content-name-mismatch': { enabled: true } } })
+    .withTags(LEVELS)
+    // There are no frames: one call instead of a second page for each look.
+    .setLegacyMode();
+  const { violations } = await builder.analyze();
   return violations.map(
     ({ id, nodes }) =>
       `${id}: ${nodes.map((node) => `${node.target.join(' ')} (${node.any[0]?.message ?? node.failureSummary})`).join('; ')}`,

@@ -71,12 +71,12 @@ async function walk(page: Page, name: string) {
   for (let press = 0; press < MOST_STOPS && !around; press += 1) {
     await page.keyboard.press('Tab');
     const stop = await page.evaluate(describeStop);
+    if (stop.unmarked) unmarked.push(stop.unmarked);
     // Past the last stop the browser itself has the focus for one press; a page may begin in the middle, at a field.
-    if (stop === null) continue;
+    if (stop.id === undefined) continue;
     around = stop.seen && stop.id === first;
     first ??= stop.id;
     if (!stop.named) nameless.push(stop.what);
-    if (!stop.visible) unmarked.push(stop.what);
   }
   expect(around, `${name}: Tab comes around within ${MOST_STOPS} presses`).toBe(true);
   expect(nameless, `${name}: stops without a name`).toEqual([]);
@@ -101,39 +101,57 @@ function markStops(): number {
   return stops.length;
 }
 
-function describeStop() {
+interface Stop {
+  id?: string;
+  seen: boolean;
+  named: boolean;
+  what: string;
+  /** The stop before this one, if nothing showed that it had the focus. */
+  unmarked?: string | undefined;
+}
+
+/**
+ * Says what has the focus, and whether the stop before it looked different while it had it: an outline or a ring that
+ * can be seen, on the element or on a box around it, and that is gone now.
+ */
+function describeStop(): Stop {
+  const state = window as { marks?: { what: string; boxes: [Element, string][] } };
+  const markOf = (element: Element): string => {
+    const style = getComputedStyle(element);
+    const isSeen = style.outlineStyle !== 'none' && Number.parseFloat(style.outlineWidth) >= 2;
+    const clear = /^rgba\(.*, 0\)$|^transparent$/.test(style.outlineColor);
+    const ring = style.boxShadow === 'none' ? '' : style.boxShadow;
+    return `${isSeen && !clear ? `${style.outlineStyle} ${style.outlineColor}` : ''}|${ring}`;
+  };
+  const before = state.marks;
+  const unmarked =
+    before && !before.boxes.some(([box, mark]) => mark !== '|' && (!box.isConnected || markOf(box) !== mark))
+      ? before.what
+      : undefined;
+  delete state.marks;
+
   const element = document.activeElement as HTMLElement | null;
-  if (!element || element === document.body || element === document.documentElement) return null;
+  if (!element || element === document.body || element === document.documentElement) {
+    return { seen: false, named: false, what: '', unmarked };
+  }
+  const what = element.outerHTML.slice(0, 160);
+  // The mark may be drawn by a box around the element, or by what is drawn in place of a radio button or a check box.
+  const boxes: Element[] = element.nextElementSibling ? [element.nextElementSibling] : [];
+  for (let box: Element | null = element; box && boxes.length < 5; box = box.parentElement) boxes.push(box);
+  state.marks = { what, boxes: boxes.map((box) => [box, markOf(box)]) };
+
   const seen = element.dataset.reached === 'yes';
   element.dataset.reached = 'yes';
   element.id ||= `stop-${Math.random().toString(36).slice(2)}`;
   const labels = element instanceof HTMLInputElement || element instanceof HTMLTextAreaElement ? element.labels : null;
-  const text =
+  const named =
     element.getAttribute('aria-label') ||
     element.getAttribute('aria-labelledby') ||
     element.textContent?.trim() ||
     [...(labels ?? [])].map((label) => label.textContent).join('') ||
     element.querySelector('title, [aria-label]')?.textContent ||
     element.title;
-  // The mark may be drawn by the element or by the box around it; the border of a text field takes the accent.
-  const isText = element.matches('input, textarea');
-  let visible = false;
-  for (let box: HTMLElement | null = element, up = 0; box && up < 4; box = box.parentElement, up += 1) {
-    const style = getComputedStyle(box);
-    if (style.outlineStyle !== 'none' && Number.parseFloat(style.outlineWidth) > 0) visible = true;
-    if (isText && style.borderTopStyle === 'solid') visible = true;
-  }
-  if (element.matches('input[type="radio"], input[type="checkbox"]')) {
-    const box = element.nextElementSibling ?? element;
-    visible ||= getComputedStyle(box).outlineStyle !== 'none';
-  }
-  return {
-    id: element.id,
-    seen,
-    named: Boolean(text),
-    visible,
-    what: element.outerHTML.slice(0, 160),
-  };
+  return { id: element.id, seen, named: Boolean(named), what, unmarked };
 }
 
 function missedStops(): string[] {

@@ -140,7 +140,7 @@ async fn every_write_leaves_its_line_granted_or_refused_and_secrets_are_masked()
     let refused = line("job.pause", "forbidden");
     assert_eq!(
         (refused["actor"].as_str(), refused["target"].as_str()),
-        (Some("vera (token test)"), Some("jobs/1/pause"))
+        (Some("vera (token test)"), Some("job/1"))
     );
     line("job.update", "changed_meanwhile");
     line("user.create", "ok");
@@ -160,4 +160,10 @@ async fn every_write_leaves_its_line_granted_or_refused_and_secrets_are_masked()
     );
     let filtered = world.get("/audit?action=job.create&target=job/1").send().await.json();
     assert_eq!(filtered["items"].as_array().unwrap().len(), 1);
+    let of_the_job = world.get("/audit?target=job/1").send().await.json();
+    let actions: Vec<&str> =
+        of_the_job["items"].as_array().unwrap().iter().map(|line| line["action"].as_str().unwrap()).collect();
+    for action in ["job.create", "job.pause", "job.update"] {
+        assert!(actions.contains(&action), "all that was done to the job has it as its target: {actions:?}");
+    }
 }

@@ -32,9 +32,6 @@ interface JobFormProps {
   groups: readonly Group[];
 }
 
-/** A pause in typing after which the typed is kept. */
-const KEEP_MS = 400;
-
 /** Creates a job, or edits one without losing what anybody wrote: neither what was typed here nor what was saved elsewhere. */
 export function JobForm({ first, current, keptAs, groups }: JobFormProps) {
   const say = useWords(formWords);
@@ -53,9 +50,10 @@ export function JobForm({ first, current, keptAs, groups }: JobFormProps) {
   const dirty = JSON.stringify(draft) !== clean;
 
   useEffect(() => {
-    if (!dirty) return;
-    const timer = setTimeout(() => !done.current && keep(keptAs, { draft, base }), KEEP_MS);
-    return () => clearTimeout(timer);
+    if (done.current) return;
+    // At once: whoever reloads in the middle of a word finds the word.
+    if (dirty) keep(keptAs, { draft, base });
+    else forget(keptAs);
   }, [dirty, draft, base, keptAs]);
 
   const blocker = useBlocker({
