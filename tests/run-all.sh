@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Runs every test there is, on a fresh machine, too.
 #
-#   run-all.sh          fmt clippy web workspace docs ha; the workspace's tests include model and simulation
-#   run-all.sh STEP...  only these; and sim (the simulation alone, with SEEDS of your choice), pages (stories in Chromium), faults (the quick
-#                       selection of the fault table). These last two join the others when each of their cases holds: see Known limits, and faults, the quick selection of the fault table
+#   run-all.sh          fmt clippy web workspace docs ha pages; the workspace's tests include model and simulation
+#   run-all.sh STEP...  only these; and sim (the simulation alone, with SEEDS of your choice) and faults (the quick selection of the fault
+#                       table), which joins the others when each of its cases holds: see Known limits
 #
 # Installs the services the tests need where it may (Debian, as root), otherwise says what to install. Starts a ZooKeeper
 # ensemble and a MariaDB of its own on free ports in a temporary folder and stops them whatever happens. Every step's own
@@ -16,7 +16,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-readonly ALL=(fmt clippy web workspace docs ha) STEPS=(fmt clippy web workspace docs sim ha pages faults)
+readonly ALL=(fmt clippy web workspace docs ha pages) STEPS=(fmt clippy web workspace docs sim ha pages faults)
 export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-auto} RUST_BACKTRACE=${RUST_BACKTRACE:-1}
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/carillon-test.XXXXXX")
@@ -102,11 +102,11 @@ step_ha() {
         cargo test --workspace --no-fail-fast --lib --test first_run --test end_to_end --test crash --test failover -- --test-threads=1
 }
 
-# The pages' stories in Chromium, against `carillon dev`.
+# The pages' stories in Chromium, against `carillon dev`. A debug build reads the pages from web/dist.
 step_pages() {
     install_services
     local binaries=${CARGO_TARGET_DIR:-$PWD/target}/debug
-    cargo build --workspace --bins &&
+    web/build.sh && [[ -e web/dist/index.html ]] && cargo build --workspace --bins &&
         (cd web && CARILLON_BIN=$binaries/carillon CARILLON_WORKER_BIN=$binaries/samples npx playwright test)
 }
 

@@ -6,8 +6,8 @@ export default defineConfig({
   // A story that goes wrong ends at what it waits for; these are for machines that build something else meanwhile.
   timeout: 180_000,
   expect: { timeout: 30_000 },
-  // One after the other: the stories share one `carillon dev`, and two cores are shared by all of it.
-  workers: 1,
+  // The stories share one `carillon dev`; each makes what it looks at, so that two may be told at a time.
+  workers: 2,
   fullyParallel: false,
   forbidOnly: process.env.CI !== undefined,
   reporter: [['list']],

@@ -43,6 +43,27 @@ test('Ctrl-K finds a job, `?` shows the keys, `/` goes to the filter, `t` change
   await expect(page.getByRole('heading', { level: 1, name: 'never-lucky' })).toBeVisible();
 });
 
+test('the rows of a table are one stop: arrow keys go from row to row, Tab leaves it', async ({ page }) => {
+  await page.goto('jobs');
+  const rows = page.locator('tr[data-index]');
+  const link = (row: number) => rows.nth(row).getByRole('link').first();
+  const rowOfFocus = () => page.evaluate(() => document.activeElement?.closest('tr')?.dataset.index);
+  await link(1).focus();
+  await page.keyboard.press('ArrowDown');
+  await expect(link(2)).toBeFocused();
+  await page.keyboard.press('ArrowUp');
+  await expect(link(1)).toBeFocused();
+
+  const controls = await rows.nth(1).locator('a, button, input').count();
+  for (let press = 0; press < controls && (await rowOfFocus()) !== undefined; press += 1) {
+    expect(await rowOfFocus()).toBe('1');
+    await page.keyboard.press('Tab');
+  }
+  expect(await rowOfFocus(), 'Tab left the table after one row').toBeUndefined();
+  await page.keyboard.press('Shift+Tab');
+  expect(await rowOfFocus(), 'and comes back to it').toBe('1');
+});
+
 for (const one of pages) {
   test(`Tab reaches everything on ${one.name}, with a name and a mark, and leaves again`, async ({
     page,

@@ -38,7 +38,7 @@ test('a person is added with a password shown once, and signs in with it', async
   await expect(his.getByRole('button', { name: 'Account of Bob of the night shift' })).toBeVisible();
 });
 
-test('a role is granted and withdrawn, and the pages offer only what it allows', async ({ page, open, api }) => {
+test('a role is granted and withdrawn, and the pages offer only what it allows', async ({ page, open, api, guard }) => {
   const ann = await person(api);
   const job = await api.job(fresh('guarded'), 'hello', { params: { name: 'ann' } });
   const group = await api.samples();
@@ -73,7 +73,8 @@ test('a role is granted and withdrawn, and the pages offer only what it allows',
   await hers.getByRole('button', { name: 'Trigger now' }).click();
   await expect(hers).toHaveURL(/\/runs\//);
 
-  // Withdrawn: the group is as if it were not there.
+  // Withdrawn: the group is as if it were not there, its run that she looks at too.
+  guard.expect(404, /\/runs\/[0-9a-z]+(\/log)?$/);
   await row.getByRole('button', { name: `Withdraw the role of ${ann.name}` }).click();
   await page.getByRole('dialog').getByRole('button', { name: 'Withdraw' }).click();
   await expect(row).toHaveCount(0);

@@ -105,7 +105,12 @@ export function Shell() {
           <ActionIcon className={classes.menu} onClick={openMenu} aria-label={say('nav.open')} size="lg">
             <IconMenu2 size={18} />
           </ActionIcon>
-          <UnstyledButton className={classes.search} onClick={spotlight.open} aria-label={say('palette')}>
+          <UnstyledButton
+            className={classes.search}
+            onClick={spotlight.open}
+            aria-label={say('search')}
+            aria-keyshortcuts="Control+K"
+          >
             <IconSearch size={14} />
             <span className="ellipsis">{say('search')}</span>
             <Kbd size="xs" aria-hidden>

@@ -7,9 +7,10 @@ import {
   useReactTable,
 } from '@tanstack/react-table';
 import { useVirtualizer } from '@tanstack/react-virtual';
-import { type KeyboardEvent, type ReactNode, useEffect, useMemo, useRef, useState } from 'react';
+import { type ReactNode, useEffect, useMemo, useRef, useState } from 'react';
 import { useWords } from '#/i18n';
 import { count } from '#/lib/time';
+import { useRowStops } from './row-stops';
 import classes from './table.module.css';
 import { uiWords } from './words';
 
@@ -58,7 +59,7 @@ const OVERSCAN = 12;
 /** The next page is fetched when this few rows are left below. */
 const FETCH_AHEAD = 20;
 
-/** A list as a table: only the rows in sight are drawn, further pages come by scrolling, arrow keys go from row to row. */
+/** A list as a table: only the rows in sight are drawn, further pages come by scrolling, Tab stops at one row and arrow keys go from row to row. */
 export function Table<Row>({
   label,
   columns,
@@ -76,6 +77,7 @@ export function Table<Row>({
 }: TableProps<Row>) {
   const say = useWords(uiWords);
   const scroller = useRef<HTMLDivElement>(null);
+  const body = useRef<HTMLTableSectionElement>(null);
   const [width, setWidth] = useState(1200);
 
   useEffect(() => {
@@ -133,17 +135,7 @@ export function Table<Row>({
     if (nearEnd && more?.hasNextPage && !more.isFetchingNextPage && !more.isFetchNextPageError) more.fetchNextPage();
   }, [nearEnd, more]);
 
-  function onKeyDown(event: KeyboardEvent) {
-    if (event.key !== 'ArrowDown' && event.key !== 'ArrowUp') return;
-    const row = (event.target as HTMLElement).closest('tr[data-index]');
-    if (!row) return;
-    const to = event.key === 'ArrowDown' ? row.nextElementSibling : row.previousElementSibling;
-    const target = to?.querySelector<HTMLElement>('a, button');
-    if (!target) return;
-    event.preventDefault();
-    target.focus();
-  }
-
+  const onKeyDown = useRowStops(body);
   const extra = onSelect ? 1 : 0;
   return (
     <div className={classes.frame} data-height={typeof height === 'number' ? 'bounded' : height}>
@@ -184,7 +176,7 @@ export function Table<Row>({
               ))}
             </tr>
           </thead>
-          <tbody>
+          <tbody ref={body}>
             {above > 0 && <tr aria-hidden style={{ height: above }} />}
             {items.map(({ index }) => {
               const row = all[index];
@@ -193,6 +185,7 @@ export function Table<Row>({
                 <tr
                   key={row.id}
                   data-index={index}
+                  data-row={row.id}
                   aria-rowindex={index + 2}
                   data-selected={row.getIsSelected() || undefined}
                   style={{ height: rowHeight }}
