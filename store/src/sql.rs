@@ -4,6 +4,7 @@ mod account_rows;
 pub(crate) mod accounts;
 pub(crate) mod advance;
 pub(crate) mod audit;
+mod bugs;
 pub(crate) mod edits;
 mod fences;
 pub(crate) mod groups;
