@@ -10,9 +10,12 @@
 #   mariadb.sh cont DIR            SIGCONT
 #   mariadb.sh wait DIR            waits until it serves
 #   mariadb.sh sql DIR [DATABASE]  runs the SQL on standard input as the administrator
+#   mariadb.sh follow DIR FROM HOST  makes DIR's server a replica of FROM's, which is reached at HOST: copies its data, follows its log
+#   mariadb.sh promote DIR         has a replica apply all that it received, follow nobody any more and take writes
 #   mariadb.sh stop DIR            ends the server and removes DIR
 #
 # Environment: MARIADB_HOST (address to listen on, default 127.0.0.1), MARIADB_NETNS (a named network namespace to run in),
+# MARIADB_DISK_MB (a memory file system of this size for the data: a disk that can be filled; needs the right to mount),
 # MARIADB_DEADLINE (seconds, 60), MARIADB_OPTIONS (more options for the server, such as "--innodb-flush-log-at-trx-commit=2").
 # Only the URL (or the answer of sql) goes to standard output; everything else goes to standard error.
 
@@ -106,9 +109,10 @@ start() {
     local dir=$1 port=${2:-}
     [[ ! -e $dir || -z $(ls -A "$dir" 2>/dev/null) ]] || die "$dir exists and is not empty"
     install_if_missing
-    mkdir -p "$dir/tmp"
+    mkdir -p "$dir/tmp" "$dir/data"
     dir=$(cd "$dir" && pwd)
     touch "$dir/$MARK"
+    [[ -z ${MARIADB_DISK_MB:-} ]] || mount -t tmpfs -o "size=${MARIADB_DISK_MB}m" none "$dir/data"
     echo "${port:-$(free_port)}" >"$dir/port"
     echo "$(mktemp -d /tmp/carillon-mariadb.XXXXXX)/s" >"$dir/socket"
     # Random, so that another test's server that happens to sit on the port is never taken for ours.
@@ -117,7 +121,7 @@ start() {
     if [[ $(id -u) == 0 ]]; then as_user=(--user=root); fi
     mariadb-install-db --no-defaults "${as_user[@]}" --datadir="$dir/data" --auth-root-authentication-method=normal \
         --skip-test-db --innodb-log-file-size=256M >"$dir/install.log" 2>&1 ||
-        { tail -n 20 "$dir/install.log" >&2; die "could not make the data folder"; }
+        { cat "$dir/install.log" "$dir"/data/*.err >&2 2>/dev/null; die "could not make the data folder"; }
     launch "$dir"
     wait_until_served "$dir"
     client "$dir" <<SQL
@@ -142,10 +146,44 @@ stop() {
         if alive "$dir"; then kill -KILL "$pid" 2>/dev/null || true; fi
         while alive "$dir"; do sleep 0.1; done
     fi
+    if mountpoint -q "$dir/data"; then umount "$dir/data"; fi
     rm -rf -- "$(dirname "$(socket_of "$dir")")" "$dir"
 }
 
-(($# >= 2)) || die "usage: $0 start|url|kill|revive|pause|cont|wait|sql|stop DIR ..."
+follow() {
+    local dir=$1 from=$2 host=$3 databases
+    cp "$from/password" "$dir/password"
+    databases=$(client "$from" --execute "SHOW DATABASES" | grep -vxE 'mysql|sys|information_schema|performance_schema')
+    # Its own log begins anew, so that nothing of its own is in the way of what it copies.
+    client "$dir" --execute "DROP DATABASE $DATABASE; RESET MASTER; SET GLOBAL read_only = 1;
+        SET PASSWORD FOR 'carillon'@'%' = PASSWORD('$(cat "$dir/password")')"
+    # shellcheck disable=SC2086 # one word for each database
+    mariadb-dump --no-defaults --protocol=socket --socket="$(socket_of "$from")" --user=root --single-transaction --master-data=1 --gtid \
+        --hex-blob --databases $databases | client "$dir"
+    client "$dir" --execute "CHANGE MASTER TO MASTER_HOST='$host', MASTER_PORT=$(cat "$from/port"), MASTER_USER='carillon',
+        MASTER_PASSWORD='$(cat "$from/password")', MASTER_USE_GTID=slave_pos, MASTER_CONNECT_RETRY=1; START SLAVE"
+    until_follower "$dir" '$1 == "Seconds_Behind_Master:" && $2 == "0" { found = 1 } END { exit !found }'
+}
+
+said_of_replica() { mariadb --no-defaults --protocol=socket --socket="$(socket_of "$1")" --user=root --execute "SHOW SLAVE STATUS\\G"; }
+
+# Waits until what a replica says of itself fits.
+until_follower() {
+    local dir=$1 fits=$2 until=$((SECONDS + DEADLINE))
+    until said_of_replica "$dir" | awk "$fits"; do
+        ((SECONDS < until)) || { said_of_replica "$dir" >&2; die "the replica of $dir does not come so far"; }
+        sleep 0.05
+    done
+}
+
+promote() {
+    local dir=$1
+    client "$dir" --execute "STOP SLAVE IO_THREAD"
+    until_follower "$dir" '/Slave_SQL_Running_State:.*has read all relay log/ { found = 1 } END { exit !found }'
+    client "$dir" --execute "STOP SLAVE; RESET SLAVE ALL; SET GLOBAL read_only = 0"
+}
+
+(($# >= 2)) || die "usage: $0 start|url|kill|revive|pause|cont|wait|sql|follow|promote|stop DIR ..."
 command=$1
 dir=$2
 if [[ $command != start ]]; then
@@ -163,6 +201,8 @@ case $command in
     cont) signal CONT ;;
     wait) wait_until_served "$dir" ;;
     sql) client "$dir" "${@:3}" ;;
+    follow) follow "$dir" "$(cd "$3" && pwd)" "$4" ;;
+    promote) promote "$dir" ;;
     stop) stop "$dir" ;;
     *) die "unknown command $command" ;;
 esac

@@ -16,7 +16,8 @@
 #
 # Environment: ZOOKEEPER_PORTS="c1 q1 e1 c2 q2 e2 ..." (client, quorum, election port of each node; default: free ones are
 # looked for), ZOOKEEPER_HOSTS="127.0.0.1 127.0.0.2 ..." (default 127.0.0.1 for all), ZOOKEEPER_NETNS="a b c" (a named network
-# namespace for each node), ZOOKEEPER_DEADLINE (seconds, 60).
+# namespace for each node), ZOOKEEPER_DEADLINE (seconds, 60), ZOOKEEPER_DISK_MB (a memory file system of this size for each node:
+# a disk that can be filled; needs the right to mount), ZOOKEEPER_FORCE_SYNC=yes (wait for the disk at each write, as in production).
 # Only the connect string (or index) goes to standard output; everything else goes to standard error.
 
 set -euo pipefail
@@ -81,7 +82,10 @@ write_config() {
         done <"$dir/nodes"
     fi
     while read -r index host client quorum election; do
+        if mountpoint -q "$dir/node-$index"; then umount "$dir/node-$index"; fi
         rm -rf "$dir/node-$index"
+        mkdir -p "$dir/node-$index"
+        [[ -z ${ZOOKEEPER_DISK_MB:-} ]] || mount -t tmpfs -o "size=${ZOOKEEPER_DISK_MB}m" none "$dir/node-$index"
         mkdir -p "$dir/node-$index/data"
         echo "$index" >"$dir/node-$index/data/myid"
         # Two ticks (1 s) to twenty (10 s) are the session timeouts a client can get. A leader that is silent for
@@ -109,7 +113,7 @@ start_node() {
     [[ -z ${networks[index - 1]:-} ]] || within=(nsenter "--net=/run/netns/${networks[index - 1]}" --)
     # Compiling little and collecting serially starts fastest on a small machine. Without forceSync a kill -9 loses nothing
     # (the page cache survives it), and the disk does not dominate the tests.
-    "${within[@]}" setsid java -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dzookeeper.forceSync=no \
+    "${within[@]}" setsid java -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 "-Dzookeeper.forceSync=${ZOOKEEPER_FORCE_SYNC:-no}" \
         -Dzookeeper.preAllocSize=1024 -Dlog4j.configuration="file:$dir/log4j.properties" \
         -cp "$dir:$JAR" "$MAIN" "$node/zoo.cfg" >>"$node/log" 2>&1 </dev/null 9>&- &
     echo $! >"$node/pid"
@@ -206,6 +210,10 @@ stop() {
     [[ -e $dir ]] || return 0
     [[ -e $dir/$MARK ]] || die "$dir was not made by this script"
     end_all "$dir"
+    local node
+    for node in "$dir"/node-*; do
+        if mountpoint -q "$node"; then umount "$node"; fi
+    done
     rm -rf "$dir"
 }
 
