@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help run build pages test verify bench cluster cluster-watch cluster-kill cluster-drain cluster-pause cluster-resume cluster-revive \
-	cluster-stop ha ha-bugs end-to-end sim
+	cluster-stop ha ha-bugs ha-report ha-cost end-to-end sim
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,10 +51,16 @@ cluster-revive: ## Start a killed process again: make cluster-revive NAME=server
 cluster-stop: ## Stop that cluster and delete its data
 	@./tests/cluster.sh stop
 
-ha: ## Break a real cluster on purpose and judge it: make ha CASES=F1,F3 TRIALS=5 (CASES=list shows them; TABLE=docs/reliability.md writes the figures)
+ha: ## Break a real cluster on purpose and judge it: make ha CASES=F1,F3 TRIALS=5 JOBS=2 RESUME=1 (CASES=list shows them)
 	@./tests/ha.sh
 
-ha-bugs: ## Prove that the judge of `make ha` sees bugs: run a worker that has some on purpose
+ha-report: ## Tell the figures of all trials that `make ha` kept; TABLE=docs/reliability.md writes them
+	@./tests/ha.sh report
+
+ha-cost: ## Measure what 1,000 idle shards cost ZooKeeper and MySQL, then kill one server of three
+	@./tests/ha.sh cost
+
+ha-bugs: ## Prove that the judge of `make ha` sees bugs: run programs that have some on purpose
 	@PROFILE=dev ./tests/ha.sh bugs
 
 end-to-end: ## Run the end-to-end stories with real processes

@@ -5,8 +5,10 @@
 
 pub mod database;
 pub mod ensemble;
+pub mod fate;
 pub mod members;
 pub mod network;
+pub mod weather;
 
 use std::path::{Path, PathBuf};
 
@@ -16,6 +18,7 @@ use crate::wait::{self, PATIENCE};
 
 use database::Database;
 use ensemble::Ensemble;
+use fate::Fate;
 use members::{Member, Settings};
 use network::Network;
 
@@ -33,6 +36,7 @@ pub struct Ground {
     pub zookeeper: Ensemble,
     /// The store.
     pub database: Database,
+    fate: Fate,
     folder: Folder,
 }
 
@@ -41,12 +45,13 @@ impl Ground {
     pub fn lay() -> Result<Self, String> {
         let network = Network::lay()?;
         let folder = Folder::new("ground");
+        let fate = Fate::build(&folder)?;
         let (zookeeper, database) = std::thread::scope(|scope| {
-            let zookeeper = scope.spawn(|| Ensemble::start(&folder, &network));
-            let database = Database::start(&folder, &network);
+            let zookeeper = scope.spawn(|| Ensemble::start(&folder, &network, &fate));
+            let database = Database::start(&folder, &network, &fate);
             (zookeeper.join().expect("a thread that starts ZooKeeper ends"), database)
         });
-        Ok(Self { network, zookeeper: zookeeper?, database: database?, folder })
+        Ok(Self { network, zookeeper: zookeeper?, database: database?, fate, folder })
     }
 
     /// Heals every cut and starts whatever a trial that was given up has left broken.
@@ -62,7 +67,7 @@ impl Ground {
     }
 }
 
-/// A running installation.
+/// A running installation. Dropping it ends it and its database.
 #[derive(Debug)]
 pub struct Lab<'a> {
     /// What it stands on.
@@ -74,8 +79,18 @@ pub struct Lab<'a> {
     /// Before the consoles.
     pub nginx: Member,
     settings: Settings,
+    word: String,
     folder: Folder,
     token: String,
+}
+
+impl Drop for Lab<'_> {
+    fn drop(&mut self) {
+        for member in self.servers.iter().chain(&self.consoles) {
+            member.kill();
+        }
+        self.ground.database.remove(&self.word);
+    }
 }
 
 impl<'a> Lab<'a> {
@@ -95,7 +110,7 @@ impl<'a> Lab<'a> {
         let console = |number| Member::console(&folder, network, &settings, number);
         let consoles: Vec<Member> = (1..=CONSOLES).map(console).collect();
         let nginx = Member::nginx(&folder, network, &consoles);
-        let lab = Self { ground, servers, consoles, nginx, settings, folder, token };
+        let lab = Self { ground, servers, consoles, nginx, settings, word: word.to_owned(), folder, token };
         lab.serves(PATIENCE).await;
         Ok(lab)
     }
@@ -137,7 +152,7 @@ impl<'a> Lab<'a> {
 
     /// Starts a worker of a group, or starts it again as a new incarnation.
     pub fn worker(&self, name: &str, group: &str, token: &str) -> Member {
-        Member::worker(&self.folder, &self.ground.network, name, &self.url(), group, token)
+        Member::worker(&self.folder, &self.ground.network, &self.ground.fate, name, &self.url(), group, token)
     }
 
     /// The ledgers of all workers.

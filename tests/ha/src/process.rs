@@ -49,8 +49,13 @@ pub struct Process {
 impl Process {
     /// Starts a command; its stdout goes to `<name>.out` and its stderr to `<name>.log` in the folder, behind what is there already. It
     /// sees none of the test's own `CARILLON_` variables but those that the command sets.
-    pub fn spawn(folder: &Folder, name: &str, mut command: Command) -> Self {
-        let (out, log) = (folder.join(format!("{name}.out")), folder.join(format!("{name}.log")));
+    pub fn spawn(folder: &Folder, name: &str, command: Command) -> Self {
+        Self::spawn_in(folder, folder.path(), name, command)
+    }
+
+    /// As [`Self::spawn`], with the two files elsewhere.
+    pub fn spawn_in(folder: &Folder, files: &Path, name: &str, mut command: Command) -> Self {
+        let (out, log) = (files.join(format!("{name}.out")), files.join(format!("{name}.log")));
         let append = |path: &Path| {
             OpenOptions::new()
                 .append(true)

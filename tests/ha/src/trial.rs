@@ -4,6 +4,10 @@
 //! window. After a trial that failed the next one gets a new installation.
 
 pub mod cases;
+pub mod cost;
+pub mod kept;
+pub mod lane;
+pub mod lanes;
 pub mod load;
 pub mod report;
 pub mod watch;
@@ -17,7 +21,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::api::{Api, is_final};
 use crate::checker::RunRecord;
-use crate::checker::record::{Excuse, FaultSpan, Record};
+use crate::checker::record::{Excuse, FaultSpan, LostCommits, Record};
 use crate::checker::trial::{Verdict, judge};
 use crate::lab::Lab;
 use crate::lab::members::Member;
@@ -130,6 +134,11 @@ impl<'a> Trial<'a> {
             worker: Some(name.to_owned()),
             why,
         });
+    }
+
+    /// Notes that a failover of the database lost its last commits.
+    pub fn lost_commits(&self, lost: LostCommits) {
+        self.record().lost_commits.push(lost);
     }
 
     /// Notes that this share of the fires may be late or not started.

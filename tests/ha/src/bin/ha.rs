@@ -2,42 +2,43 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "its output is what it is for")]
 
-use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use carillon_ha::checker::record::Record;
-use carillon_ha::checker::trial::{Verdict, judge};
-use carillon_ha::checker::{Fault, Violation};
-use carillon_ha::lab::{Ground, Lab, network};
-use carillon_ha::story;
+use carillon_ha::checker::trial::judge;
+use carillon_ha::lab::network;
 use carillon_ha::trial::cases::{self, Case};
-use carillon_ha::trial::load::Load;
-use carillon_ha::trial::report::{self, Meter, Outcome};
-use carillon_ha::trial::watch::Watch;
-use carillon_ha::trial::{Pace, Trial};
-use futures::FutureExt;
+use carillon_ha::trial::lane::{self, Order};
+use carillon_ha::trial::report::{self, Build, Outcome};
+use carillon_ha::trial::{cost, kept, lanes};
 
 const USAGE: &str = "\
 ha [OPTION]...          runs cases of the fault table and judges them
 ha judge FILE...        judges kept histories again
-ha table DOC REPORT...  writes the figures of several runs' report.json between the marks of a Markdown document
+ha report PLACE...      prints the figures of kept results: files, or folders of them; --table DOC writes them between its marks
+ha cost [DOC]           measures what 1,000 idle shards cost the stores, then kills a server among them; writes the figures into DOC
   --cases LIST          names (F1-owner), numbers (F1: all its forms), quick, all (without the soak F29); default quick
   --trials N            trials of each case (default 1)
+  --jobs N              installations beside each other (default 1)
+  --resume              only the trials that are missing: results of the same commit, build and pace in the folder count
   --seed N              the first trial's seed; each further one has the next (default: drawn, and printed)
   --quick               short outages, as in the tests of every change (default for the selection quick)
-  --fresh               a new installation for every trial; default: for every eighth, and after one that failed
-  --out FOLDER          where report and histories go (default target/ha)
+  --fresh               a new installation for every trial; default: for every twelfth, and after one that failed
+  --out FOLDER          where results, histories and logs go (default target/ha): a file in results/ for each trial
   --table FILE          writes the table between the marks of a Markdown document
-  --expect FAULT        succeeds only if a trial shows this kind of violation (StartedTwice): for bugs on purpose
+  --expect FAULT        succeeds only if a trial shows this kind of violation (StartedTwice, or one of Lost|WentBack): for bugs on purpose
   --list                only lists the cases";
 
 struct Options {
     cases: Vec<&'static Case>,
     trials: usize,
+    jobs: usize,
+    resume: bool,
     seed: u64,
-    pace: Pace,
+    quick: bool,
     fresh: bool,
     out: PathBuf,
     table: Option<PathBuf>,
@@ -57,15 +58,20 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &[String]) -> Result<bool, String> {
-    if arguments.first().is_some_and(|word| word == "judge") {
-        return judge_again(&arguments[1..]);
+    match arguments.first().map(String::as_str) {
+        Some("judge") => judge_again(&arguments[1..]),
+        Some("report") => tell(&arguments[1..]).map(|()| true),
+        Some("lane") => in_namespaces(lane::serve),
+        Some("cost") => in_namespaces(|| cost::measure(arguments.get(1).map(PathBuf::from))),
+        _ => match read(arguments)? {
+            Some(options) => run_all(&options),
+            None => Ok(true),
+        },
     }
-    if let [word, document, reports @ ..] = arguments
-        && word == "table"
-    {
-        return write_table(document.as_ref(), reports).map(|()| true);
-    }
-    let Some(options) = read(arguments)? else { return Ok(true) };
+}
+
+/// Runs something in namespaces of its own: this program again, inside.
+fn in_namespaces<F: Future<Output = Result<(), String>>>(work: impl FnOnce() -> F) -> Result<bool, String> {
     if let Some(code) = network::enter()? {
         return if code < 2 { Ok(code == 0) } else { Err(format!("ended with code {code}")) };
     }
@@ -75,91 +81,83 @@ fn run(arguments: &[String]) -> Result<bool, String> {
         .with_max_level(tracing::Level::INFO)
         .init();
     let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
-    let ground = Ground::lay()?;
-    let outcomes = runtime.block_on(run_all(&options, &ground))?;
-    println!("{}\n{}", report::table(&outcomes), report::summary(&outcomes));
-    let json = serde_json::to_vec_pretty(&outcomes).map_err(|error| error.to_string())?;
-    let path = options.out.join("report.json");
-    std::fs::write(&path, json).map_err(|error| format!("{}: {error}", path.display()))?;
-    println!("all of it: {}", path.display());
+    runtime.block_on(work()).map(|()| true)
+}
+
+fn run_all(options: &Options) -> Result<bool, String> {
+    let results = options.out.join("results");
+    std::fs::create_dir_all(&results).map_err(|error| format!("{}: {error}", results.display()))?;
+    let before = if options.resume { kept::read(&[&results])? } else { Vec::new() };
+    let orders = orders(options, &before);
+    let (all, began) = (orders.len(), Instant::now());
+    let first = orders.first().map_or(options.seed, |order| order.seed);
+    let guess = guessed_minutes(&orders, &before);
+    println!(
+        "{all} trials from seed {first} on, {} there already{}",
+        before.len(),
+        guess.map_or(String::new(), |minutes| format!("; about {:.0} min", minutes / options.jobs as f64)),
+    );
+    let outcomes = Mutex::new(Vec::new());
+    lanes::run(orders, options.jobs, &options.out, |outcome| {
+        if let Err(why) = kept::write(&results, &outcome) {
+            eprintln!("ha: {why}");
+        }
+        let mut outcomes = outcomes.lock().unwrap_or_else(PoisonError::into_inner);
+        print!("{}", outcome.text());
+        outcomes.push(outcome);
+        let (done, passed) = (outcomes.len(), began.elapsed().as_secs_f64() / 60.0);
+        let left = passed / done as f64 * (all - done) as f64;
+        println!("       {done} of {all} after {passed:.0} min, about {left:.0} min left\n");
+    })?;
+    let outcomes = outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut together = before;
+    together.extend(outcomes.iter().cloned());
+    println!("{}\n{}", report::table(&together), report::heading(&together));
     if let Some(table) = &options.table {
-        write_table(table, &[path.display().to_string()])?;
+        report::write_table(table, &together).map_err(|error| error.to_string())?;
     }
     if let Some(expected) = &options.expect {
         let mut violations = outcomes.iter().flat_map(|outcome| &outcome.verdict.violations);
-        let caught = violations.any(|violation| format!("{:?}", violation.fault) == *expected);
+        let caught = violations
+            .any(|violation| expected.split('|').any(|fault| format!("{:?}", violation.fault) == fault));
         println!("{expected} was {}", if caught { "caught, as it had to be" } else { "NOT CAUGHT" });
         return Ok(caught);
     }
     Ok(outcomes.iter().all(Outcome::is_kept))
 }
 
-async fn run_all(options: &Options, ground: &Ground) -> Result<Vec<Outcome>, String> {
-    let (mut outcomes, mut seed, mut number) = (Vec::new(), options.seed, 0);
-    let mut waiting: Vec<(usize, &Case)> = Vec::new();
-    for case in &options.cases {
-        waiting.extend((1..=options.trials).map(|trial| (trial, *case)));
-    }
-    let mut waiting = waiting.into_iter().peekable();
-    std::fs::create_dir_all(&options.out).map_err(|error| format!("{}: {error}", options.out.display()))?;
-    println!("{} trials from seed {seed} on", options.cases.len() * options.trials);
-    while waiting.peek().is_some() {
-        number += 1;
-        let began = Instant::now();
-        let lab = Lab::start(ground, &format!("lab-{number}")).await?;
-        let load = Load::start(&lab, seed).await?;
-        let watch = Watch::start(&lab, load.groups.iter().map(|group| group.id.clone()).collect());
-        println!("installation {number} serves after {:.1} s", began.elapsed().as_secs_f64());
-        let most = if options.fresh { 1 } else { 8 };
-        for (trial, case) in waiting.by_ref().take(most) {
-            let meter = Meter::now();
-            let attempt = Trial::new(&lab, &load, &watch, case.name, options.pace, seed).run(case);
-            let (mut record, verdict) = AssertUnwindSafe(attempt)
-                .catch_unwind()
-                .await
-                .unwrap_or_else(|panic| given_up(case, seed, story::words(&*panic)));
-            record.machine = meter.since();
-            let history = if verdict.violations.is_empty() {
-                None
-            } else {
-                report::keep(&options.out, trial, &record, lab.path())
-                    .inspect_err(|error| eprintln!("ha: {error}"))
-                    .ok()
-            };
-            let outcome = Outcome {
-                case: case.name.to_owned(),
-                title: case.title.to_owned(),
-                trial,
-                seed,
-                faults: record.faults,
-                machine: record.machine,
-                verdict,
-                history,
-            };
-            println!("{}", outcome.text());
-            seed += 1;
-            let failed = !outcome.is_kept();
-            outcomes.push(outcome);
-            if failed {
-                // What went wrong may go on; the next trial shall not suffer from it.
-                break;
+/// The trials that are wanted and not there: the first of every case, then the second ones, so that a run that is ended early has tried all.
+fn orders(options: &Options, before: &[Outcome]) -> Vec<Order> {
+    let build = Build::of_this_run();
+    let newest = before.iter().map(|outcome| outcome.seed + 1).max().unwrap_or(0);
+    let mut orders = Vec::new();
+    for trial in 1..=options.trials {
+        for case in &options.cases {
+            if trial > kept::count(before, case.name, &build, options.quick) {
+                orders.push(Order {
+                    case: case.name.to_owned(),
+                    trial,
+                    seed: options.seed.max(newest) + orders.len() as u64,
+                    quick: options.quick,
+                    fresh: options.fresh,
+                    out: options.out.clone(),
+                    lanes: options.jobs,
+                });
             }
         }
-        drop((watch, load, lab));
-        ground.restore();
     }
-    Ok(outcomes)
+    orders
 }
 
-/// A trial that did not come to its end.
-fn given_up(case: &Case, seed: u64, why: &str) -> (Record, Verdict) {
-    let record = Record { case: case.name.to_owned(), seed, ..Record::default() };
-    let violation = Violation {
-        fault: Fault::Promise,
-        whose: case.name.to_owned(),
-        seen: format!("the trial was given up: {why}"),
+/// How long trials take one after the other, by how long those of the same cases took.
+fn guessed_minutes(orders: &[Order], before: &[Outcome]) -> Option<f64> {
+    let of = |case: Option<&str>| {
+        let took = before.iter().filter(|outcome| case.is_none_or(|case| case == outcome.case));
+        let took: Vec<f64> = took.map(|outcome| outcome.took_s).filter(|took| *took > 0.0).collect();
+        (!took.is_empty()).then(|| took.iter().sum::<f64>() / took.len() as f64)
     };
-    (record, Verdict { violations: vec![violation], figures: Default::default() })
+    let usual = of(None)?;
+    Some(orders.iter().map(|order| of(Some(&order.case)).unwrap_or(usual)).sum::<f64>() / 60.0)
 }
 
 fn read(arguments: &[String]) -> Result<Option<Options>, String> {
@@ -167,8 +165,10 @@ fn read(arguments: &[String]) -> Result<Option<Options>, String> {
     let mut options = Options {
         cases: Vec::new(),
         trials: 1,
+        jobs: 1,
+        resume: false,
         seed: carillon_ha::ledger::now_us().unsigned_abs() / 1_000_000,
-        pace: Pace { quick: false },
+        quick: false,
         fresh: false,
         out: PathBuf::from("target/ha"),
         table: None,
@@ -181,6 +181,9 @@ fn read(arguments: &[String]) -> Result<Option<Options>, String> {
         match argument.as_str() {
             "--cases" => words = value()?,
             "--trials" => options.trials = number(value()?)?.clamp(1, 10_000) as usize,
+            // More would only measure how they disturb each other.
+            "--jobs" => options.jobs = number(value()?)?.clamp(1, 16) as usize,
+            "--resume" => options.resume = true,
             "--seed" => options.seed = number(value()?)?,
             "--quick" => quick = true,
             "--fresh" => options.fresh = true,
@@ -201,32 +204,29 @@ fn read(arguments: &[String]) -> Result<Option<Options>, String> {
         }
     }
     options.cases = cases::named(&words)?;
-    options.pace.quick = quick || words == "quick";
+    options.quick = quick || words == "quick";
     Ok(Some(options))
 }
 
-/// Writes the figures of reports into a document.
-fn write_table(document: &Path, reports: &[String]) -> Result<(), String> {
-    let mut outcomes: Vec<Outcome> = Vec::new();
-    for report in reports {
-        let text = std::fs::read(report).map_err(|error| format!("{report}: {error}"))?;
-        let more: Vec<Outcome> =
-            serde_json::from_slice(&text).map_err(|error| format!("{report}: {error}"))?;
-        outcomes.extend(more);
+/// Prints the figures of kept results, and writes them into a document if one is named.
+fn tell(arguments: &[String]) -> Result<(), String> {
+    let (mut places, mut table) = (Vec::new(), None);
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--table" => table = Some(arguments.next().ok_or("--table needs a document")?),
+            place => places.push(PathBuf::from(place)),
+        }
     }
-    let (first, last) = (
-        outcomes.iter().map(|outcome| outcome.seed).min(),
-        outcomes.iter().map(|outcome| outcome.seed).max(),
-    );
-    let built = if carillon_ha::binaries::is_release() { "release" } else { "debug" };
-    let heading = format!(
-        "{}. Seeds {} to {}; Carillon {}, {built} build; ZooKeeper 3.8, MariaDB 10.11.",
-        report::summary(&outcomes),
-        first.unwrap_or(0),
-        last.unwrap_or(0),
-        env!("CARGO_PKG_VERSION"),
-    );
-    report::write_table(document, &outcomes, &heading).map_err(|error| error.to_string())
+    let outcomes = kept::read(&places)?;
+    for outcome in outcomes.iter().filter(|outcome| !outcome.is_kept()) {
+        print!("{}", outcome.text());
+    }
+    println!("{}\n{}", report::table(&outcomes), report::heading(&outcomes));
+    if let Some(document) = table {
+        report::write_table(Path::new(document), &outcomes).map_err(|error| error.to_string())?;
+    }
+    Ok(())
 }
 
 fn judge_again(files: &[String]) -> Result<bool, String> {

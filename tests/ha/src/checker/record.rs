@@ -38,6 +38,9 @@ pub struct Record {
     pub faults: Vec<FaultSpan>,
     /// Where I2 is not promised.
     pub excused: Vec<Excuse>,
+    /// Commits that a failover of the database took back.
+    #[serde(default)]
+    pub lost_commits: Vec<LostCommits>,
     /// What the shards looked like, in order.
     pub samples: Vec<Sample>,
     /// The share of fires that may be late or not started.
@@ -59,6 +62,9 @@ pub struct Machine {
     pub busy: f64,
     /// The processors.
     pub processors: usize,
+    /// How many installations were tried beside each other.
+    #[serde(default)]
+    pub lanes: usize,
 }
 
 /// One job and all that it was.
@@ -87,6 +93,9 @@ pub struct Version {
     pub acknowledged_ms: Option<i64>,
     /// The runs of earlier versions that may start all the same, as the answer listed them.
     pub may_still_start: BTreeSet<String>,
+    /// When a failover of the database took this change back, and what it was made from was in force again.
+    #[serde(default)]
+    pub lost_ms: Option<i64>,
 }
 
 /// Every `period_ms`, counted from `offset_ms` after 1970.
@@ -109,11 +118,32 @@ impl Periodic {
     }
 }
 
+/// A failover of the database to a replica that had not heard of the last commits.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct LostCommits {
+    /// From here on commits were not passed on.
+    pub cut_ms: i64,
+    /// Here the primary ended: nothing was committed after it.
+    pub killed_ms: i64,
+    /// Here the replica took its place.
+    pub back_ms: i64,
+}
+
+impl LostCommits {
+    /// Whether something that was committed between these instants may have been lost.
+    pub fn may_hold(&self, from_ms: i64, to_ms: i64) -> bool {
+        from_ms <= self.killed_ms && to_ms >= self.cut_ms
+    }
+}
+
 /// A trigger by API that was answered.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Trigger {
     /// The run it made.
     pub run: String,
+    /// When it was sent.
+    #[serde(default)]
+    pub sent_ms: i64,
     /// When the answer came.
     pub at_ms: i64,
 }

@@ -26,6 +26,12 @@ const ARMING_MS: i64 = 2_000;
 /// The longest that it takes until a shard whose owner is gone has another one: a session of 6 s, and reading, twice for safety.
 const TAKEOVER_MS: i64 = 15_000;
 
+/// A run that is triggered is due when its row is made; its fire time is an instant before that.
+const DUE_NOW_MS: i64 = 1_000;
+
+/// So long after a version was lost its fires may start: what was armed of it is with its worker already.
+const LOST_ARMED_MS: i64 = 3_000;
+
 /// What became of a trial.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Verdict {
@@ -103,6 +109,7 @@ pub fn judge(record: &Record) -> Verdict {
     let mut judge = Judge::new(record);
     judge.check_rows();
     judge.forgive_early_starts();
+    judge.forgive_lost_rows();
     judge.check_fires();
     judge.check_edits();
     judge.check_triggers();
@@ -214,10 +221,23 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Whether a run was planned ahead for a version that a change ended before the fire. Its row stays; either it was cancelled in time, or the
-    /// change was answered with it among those that may still start.
+    /// Whether a run was planned ahead for a version that a change ended before the fire. Its row stays; either it was cancelled in time, or it
+    /// was started before the change was answered, or the answer has it among those that may still start.
     fn was_withdrawn(&self, job: &JobHistory, run: &RunRecord) -> bool {
         let fire = run.fire_time_ms;
+        let begun =
+            self.lines.get(run.id.as_str()).and_then(|lines| lines.iter().map(|line| line.at_us).min());
+        let before_the_answer = job.versions.windows(2).any(|pair| {
+            let planned =
+                pair[0].schedule.is_some_and(|schedule| schedule.between(fire - 1, fire).next().is_some());
+            let answered = pair[1].acknowledged_ms.unwrap_or(pair[1].effective_ms.1);
+            planned
+                && fire > pair[1].effective_ms.0
+                && begun.is_some_and(|at| at <= answered.saturating_mul(1_000))
+        });
+        if before_the_answer {
+            return true;
+        }
         let mut planned = job.versions.iter().filter_map(|version| version.schedule);
         let listed = job.versions.iter().any(|version| version.may_still_start.contains(&run.id));
         let unstarted = run.state == "cancelled" && !self.lines.contains_key(run.id.as_str());
@@ -307,6 +327,32 @@ impl<'a> Judge<'a> {
         });
     }
 
+    /// A row whose insertion was lost with the database's last commits may have been started. Only a row that was made in those moments can be:
+    /// one that was due when it was made, or one of a version that was lost as well. Every other fire is planned again under the same id.
+    fn forgive_lost_rows(&mut self) {
+        if self.record.lost_commits.is_empty() {
+            return;
+        }
+        let known: BTreeSet<u32> = self.record.jobs.iter().map(|job| job.job).collect();
+        let (lines, record) = (&self.lines, self.record);
+        self.found.0.retain(|violation| {
+            let line = lines.get(violation.whose.as_str()).and_then(|lines| lines.first());
+            let (Fault::UnknownRun, Some(line)) = (violation.fault, line) else { return true };
+            let fire = line.fire_time_ms;
+            let made_then = !known.contains(&line.job)
+                && record.lost_commits.iter().any(|lost| lost.may_hold(fire, fire + DUE_NOW_MS));
+            let mut versions =
+                record.jobs.iter().filter(|job| job.job == line.job).flat_map(|job| &job.versions);
+            let of_lost = versions.any(|version| {
+                let fires =
+                    |schedule: super::record::Periodic| schedule.between(fire - 1, fire).next().is_some();
+                version.lost_ms.is_some_and(|at| fire <= at + LOST_ARMED_MS)
+                    && version.schedule.is_some_and(fires)
+            });
+            !made_then && !of_lost
+        });
+    }
+
     /// Whether a run was at a worker, or at one that was lost as its row says.
     fn was_at(&self, run: &RunRecord, worker: &str) -> bool {
         let started = self
@@ -323,10 +369,12 @@ impl<'a> Judge<'a> {
 
     /// I4.
     fn check_edits(&mut self) {
-        let mut versions: HashMap<(u32, u64), (&JobHistory, usize)> = HashMap::new();
+        // A version that a failover brought back has the mark that it had.
+        let mut versions: HashMap<(u32, u64), (&JobHistory, Vec<usize>)> = HashMap::new();
         for job in &self.record.jobs {
             for (place, version) in job.versions.iter().enumerate() {
-                versions.insert((job.job, version.mark), (job, place));
+                let known = versions.entry((job.job, version.mark)).or_insert((job, Vec::new()));
+                known.1.push(place);
             }
         }
         for line in self.record.lines.iter().filter(|line| is_start(line)) {
@@ -335,7 +383,7 @@ impl<'a> Judge<'a> {
             if !self.record.jobs.iter().any(|job| job.job == line.job) {
                 continue;
             }
-            let Some((job, place)) = versions.get(&(line.job, mark)) else {
+            let Some((job, places)) = versions.get(&(line.job, mark)) else {
                 self.found.add(
                     Fault::Disagrees,
                     &line.run,
@@ -343,9 +391,14 @@ impl<'a> Judge<'a> {
                 );
                 continue;
             };
+            let so_far =
+                places.iter().rev().find(|place| job.versions[**place].sent_ms * 1_000 <= line.at_us);
+            let place = so_far.copied().unwrap_or(places[0]);
             let later = &job.versions[place + 1..];
             let listed = later.iter().any(|version| version.may_still_start.contains(&line.run));
-            let acknowledged = later.iter().filter_map(|version| version.acknowledged_ms).min();
+            let in_force = |version: &&Version| version.lost_ms.is_none_or(|lost| line.at_us <= lost * 1_000);
+            let acknowledged =
+                later.iter().filter(in_force).filter_map(|version| version.acknowledged_ms).min();
             if let Some(at) = acknowledged.filter(|at| !listed && line.at_us > *at * 1_000) {
                 let after = line.at_us / 1_000 - at;
                 self.found.add(
@@ -360,19 +413,39 @@ impl<'a> Judge<'a> {
     fn check_triggers(&mut self) {
         let runs: BTreeSet<&str> = self.record.runs.iter().map(|run| run.id.as_str()).collect();
         for trigger in &self.record.triggers {
-            if !runs.contains(trigger.run.as_str()) {
+            let mut losses = self.record.lost_commits.iter();
+            let lost = losses.any(|lost| lost.may_hold(trigger.sent_ms, trigger.at_ms));
+            if !lost && !runs.contains(trigger.run.as_str()) {
                 self.found.add(Fault::LostTrigger, &trigger.run, format!("answered at {}", trigger.at_ms));
             }
         }
     }
 
-    /// I6.
+    /// I6. A failover that loses commits takes a shard back to where it was when the replica last heard of it, and no further.
     fn check_progress(&mut self) {
         let mut last: HashMap<&str, (u64, i64, &str)> = HashMap::new();
+        // What every replica had heard of before each failover.
+        let mut floors: Vec<HashMap<&str, (u64, i64)>> = vec![HashMap::new(); self.record.lost_commits.len()];
         for sample in &self.record.samples {
             let seen = (sample.epoch, sample.planned_until_ms, sample.owner.as_str());
+            for (lost, floor) in self.record.lost_commits.iter().zip(&mut floors) {
+                if sample.at_ms <= lost.cut_ms {
+                    floor.insert(&sample.shard, (seen.0, seen.1));
+                }
+            }
             if let Some(before) = last.insert(&sample.shard, seen) {
-                if seen.0 < before.0 || seen.1 < before.1 {
+                let went_back = seen.0 < before.0 || seen.1 < before.1;
+                let taken_back = self.record.lost_commits.iter().zip(&mut floors).any(|(lost, floor)| {
+                    // Once for each failover: the floor is used up.
+                    let after = sample.at_ms >= lost.killed_ms;
+                    went_back
+                        && after
+                        && floor
+                            .get(sample.shard.as_str())
+                            .is_some_and(|floor| seen.0 >= floor.0 && seen.1 >= floor.1)
+                        && floor.remove(sample.shard.as_str()).is_some()
+                });
+                if went_back && !taken_back {
                     self.found.add(Fault::WentBack, &sample.shard, format!("{before:?}, then {seen:?}"));
                 }
                 self.figures.takeovers += u64::from(seen.0 != before.0 && seen.2 != before.2);

@@ -7,6 +7,7 @@ use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::fate::{Disk, Fate, Thread};
 use super::network::{Network, run};
 use crate::binaries;
 use crate::folder::Folder;
@@ -48,13 +49,21 @@ pub struct Member {
     /// Where it listens; a worker listens nowhere.
     pub address: SocketAddr,
     kind: Kind,
+    /// Of servers and workers.
+    disk: Option<Disk>,
+    /// Of workers.
+    thread: Option<Thread>,
     process: Mutex<Option<Process>>,
 }
+
+/// The disk of a server or worker in MiB: the logs of many trials.
+const DISK_MB: u32 = 64;
 
 impl Member {
     pub(super) fn server(folder: &Folder, network: &Network, settings: &Settings, number: usize) -> Self {
         let kind = Kind::Server { room: format!("room-{number}") };
-        let member = Self::new(network, format!("server-{number}"), SERVER_PORT, kind);
+        let mut member = Self::new(network, format!("server-{number}"), SERVER_PORT, kind);
+        member.disk = Some(member.own_disk(folder));
         member.start(folder, network, settings, &[]);
         member
     }
@@ -75,13 +84,16 @@ impl Member {
     pub(super) fn worker(
         folder: &Folder,
         network: &Network,
+        fate: &Fate,
         name: &str,
         console: &str,
         group: &str,
         token: &str,
     ) -> Self {
         let kind = Kind::Worker { console: console.into(), group: group.into(), token: token.into() };
-        let member = Self::new(network, name.to_owned(), 0, kind);
+        let mut member = Self::new(network, name.to_owned(), 0, kind);
+        member.disk = Some(member.own_disk(folder));
+        member.thread = Some(fate.thread(folder.join(format!("{name}.fate"))));
         *member.process() = Some(member.spawn_worker(folder, network));
         member
     }
@@ -101,7 +113,28 @@ impl Member {
 
     fn new(network: &Network, name: String, port: u16, kind: Kind) -> Self {
         let address = SocketAddr::from((network.address(&name), port));
-        Self { name, address, kind, process: Mutex::default() }
+        Self { name, address, kind, disk: None, thread: None, process: Mutex::default() }
+    }
+
+    fn own_disk(&self, folder: &Folder) -> Disk {
+        Disk::mount(folder, &format!("disk-{}", self.name), DISK_MB).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The disk on which a server's or worker's own folder and logs are. Panics for others, which write nothing.
+    pub fn disk(&self) -> &Disk {
+        self.disk.as_ref().expect("a server or worker has a disk of its own")
+    }
+
+    /// What can be done to a worker's clocks. Panics for others: a server's clock is [`Self::shift_clock`].
+    pub fn fate(&self) -> &Thread {
+        self.thread.as_ref().expect("a worker hangs on a thread")
+    }
+
+    /// Starts a process of a server or worker, whose folder and logs are on its disk.
+    fn spawn(&self, folder: &Folder, mut command: Command) -> Process {
+        let own = self.disk().path();
+        command.current_dir(own);
+        Process::spawn_in(folder, own, &self.name, command)
     }
 
     /// Starts the process again if it does not run, at the old address, with the old name.
@@ -116,7 +149,7 @@ impl Member {
                 command.args(["--id", &self.name, "--room", room, "--listen", &listen]);
                 command.env("CARILLON_SERVER_ADVERTISE", self.address.to_string());
                 command.env(CLOCK_VARIABLE, self.clock_file(folder));
-                Process::spawn(folder, &self.name, command)
+                self.spawn(folder, command)
             }
             Kind::Console => {
                 let mut command = settings.command(network, &self.name, "console");
@@ -201,12 +234,12 @@ impl Member {
             .env("CARILLON_TOKEN", token)
             .env("CARILLON_WORKER_NAME", &self.name)
             .env(ledger::VARIABLE, folder.join(format!("{}.ledger", self.name)))
-            .env("RUST_LOG", "info")
-            .current_dir(folder.path());
+            .env("RUST_LOG", "info");
+        self.fate().hold(&mut command);
         if let Some(bug) = std::env::var_os(BUG_VARIABLE) {
             command.env(BUG_VARIABLE, bug);
         }
-        Process::spawn(folder, &self.name, command)
+        self.spawn(folder, command)
     }
 
     fn configure_nginx(&self, folder: &Folder, consoles: &[Self]) {
@@ -241,7 +274,7 @@ impl Member {
 /// The variable that names a file with an offset in milliseconds, which a server adds to its clock.
 const CLOCK_VARIABLE: &str = "CARILLON_TEST_CLOCK_OFFSET_FILE";
 
-/// The variable that chooses a bug of a worker that is built with bugs on purpose.
+/// The variable that chooses a bug of a program that is built with bugs on purpose.
 const BUG_VARIABLE: &str = "CARILLON_TEST_BUG";
 
 impl Settings {
@@ -258,6 +291,9 @@ impl Settings {
             .env("CARILLON_CLUSTER_SECRET", SECRET)
             .env("CARILLON_ZOOKEEPER_CONNECT", &self.zookeeper)
             .env("CARILLON_ZOOKEEPER_ROOT", &self.root);
+        if let Some(bug) = std::env::var_os(BUG_VARIABLE) {
+            command.env(BUG_VARIABLE, bug);
+        }
     }
 
     /// Runs a command of the binary to its end and returns what it printed.

@@ -12,15 +12,18 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
+use super::weather::{Storm, Weather};
+
 /// The variable that tells the process that it is inside already.
 const INSIDE: &str = "CARILLON_HA_INSIDE";
 
-/// Every node there may be: three ZooKeepers, the database, servers, consoles, nginx, workers of two groups.
-pub const NODES: [&str; 16] = [
+/// Every node there may be: three ZooKeepers, the database and its replica, servers, consoles, nginx, workers of two groups.
+pub const NODES: [&str; 17] = [
     "zookeeper-1",
     "zookeeper-2",
     "zookeeper-3",
-    "database",
+    "database-1",
+    "database-2",
     "server-1",
     "server-2",
     "server-3",
@@ -35,11 +38,15 @@ pub const NODES: [&str; 16] = [
     "worker-5",
 ];
 
+/// The address that belongs to a service and moves from node to node, and the service's name.
+pub const FLOATING: (&str, Ipv4Addr) = ("database", Ipv4Addr::new(10, 78, 0, 1));
+
 /// The nodes and what is cut between them.
 #[derive(Debug)]
 pub struct Network {
     addresses: HashMap<String, Ipv4Addr>,
     cuts: Mutex<BTreeSet<(String, String)>>,
+    storm: Mutex<Option<Storm>>,
 }
 
 /// Runs this program again in namespaces of its own (mounts, network, processes) and returns its exit code; `None` when it is inside already.
@@ -111,7 +118,43 @@ impl Network {
         shell(&script).map_err(|error| {
             format!("the network cannot be laid (Debian package iproute2 is needed): {error}")
         })?;
-        Ok(Self { addresses, cuts: Mutex::default() })
+        addresses.insert(FLOATING.0.to_owned(), FLOATING.1);
+        Ok(Self { addresses, cuts: Mutex::default(), storm: Mutex::default() })
+    }
+
+    /// Has the floating address belong to a node, and to nobody else: connections to where it was get a refusal at the new place.
+    pub fn float_to(&self, node: &str) -> Result<(), String> {
+        let (own, (_, floating)) = (self.address(node), FLOATING);
+        let mut script = String::from("set -e\n");
+        for other in NODES {
+            script.push_str(&format!(
+                "nsenter --net=/run/netns/{other} ip addr del {floating}/32 dev lo 2>/dev/null || true\n"
+            ));
+        }
+        script.push_str(&format!(
+            "nsenter --net=/run/netns/{node} ip addr add {floating}/32 dev lo\nip route replace {floating}/32 via {own}\n"
+        ));
+        shell(&script).map(drop)
+    }
+
+    /// From now on packets between these pairs, in both directions, are delayed and lost, until everything is healed.
+    pub fn worsen(&self, pairs: &[(&str, &str)], weather: Weather, seed: u64) -> Result<(), String> {
+        let ways: Vec<_> = pairs
+            .iter()
+            .map(|(one, other)| (self.address(one), self.address(other)))
+            .flat_map(|(one, other)| [(one, other), (other, one)])
+            .collect();
+        let mut storm = self.storm.lock().unwrap_or_else(PoisonError::into_inner);
+        // The old one's device has the name that the new one wants.
+        drop(storm.take());
+        *storm = Some(Storm::begin(&ways, weather, seed)?);
+        Ok(())
+    }
+
+    /// How many packets the bad weather delayed so far, and how many it lost.
+    pub fn weathered(&self) -> (u64, u64) {
+        let storm = self.storm.lock().unwrap_or_else(PoisonError::into_inner);
+        storm.as_ref().map_or((0, 0), Storm::packets)
     }
 
     /// The address of a node. Panics for one that does not exist.
@@ -153,8 +196,9 @@ impl Network {
         self.heal_one_way(other, one);
     }
 
-    /// Ends every cut.
+    /// Ends every cut and all bad weather.
     pub fn heal_all(&self) {
+        drop(self.storm.lock().unwrap_or_else(PoisonError::into_inner).take());
         let cuts = std::mem::take(&mut *self.cuts());
         for (from, to) in cuts {
             self.rule("del", &from, &to);

@@ -3,12 +3,17 @@
 mod clocks;
 mod consoles;
 mod cuts;
+mod disks;
 mod edits;
+mod failovers;
 mod overload;
 mod servers;
 mod soak;
 mod stores;
+mod weather;
 mod workers;
+
+use std::time::Duration;
 
 use futures::future::LocalBoxFuture;
 
@@ -34,6 +39,9 @@ pub fn all() -> Vec<&'static Case> {
         consoles::CASES,
         cuts::CASES,
         stores::CASES,
+        failovers::CASES,
+        disks::CASES,
+        weather::CASES,
         clocks::CASES,
         workers::CASES,
         edits::CASES,
@@ -64,6 +72,11 @@ pub fn named(words: &str) -> Result<Vec<&'static Case>, String> {
         chosen.extend(found);
     }
     Ok(chosen)
+}
+
+/// How long a case takes beyond what every case may: the soak's own time.
+pub fn soak_time(case: &Case) -> Duration {
+    if case.name == "F29" { soak::length() + soak::SLACK } else { Duration::ZERO }
 }
 
 fn number(name: &str) -> u32 {

@@ -48,6 +48,29 @@ pub struct LoadGroup {
     pub token: String,
 }
 
+impl LoadGroup {
+    /// Creates both groups, the first of them with so many shards.
+    pub async fn create_both(lab: &Lab<'_>, shards: u32) -> Vec<Self> {
+        let mut groups = Vec::new();
+        for (word, backups, shards) in [("on-three", 3, shards), ("on-two", 2, 1)] {
+            let id = create_group(lab, word, backups, shards).await;
+            let token = lab.api().worker_token(&id).await;
+            groups.push(Self { id, token });
+        }
+        groups
+    }
+
+    /// Creates a group on three servers that has no jobs; returns its id.
+    pub async fn create_idle(lab: &Lab<'_>, word: &str, shards: u32) -> String {
+        create_group(lab, word, 3, shards).await
+    }
+}
+
+async fn create_group(lab: &Lab<'_>, word: &str, backups: u32, shards: u32) -> String {
+    let body = json!({"cluster": 101, "server_group": 1, "backups": backups, "name": word, "shards": shards});
+    lab.api().post("/groups", &body).await.expect_status(201).text("id")
+}
+
 /// The load. Dropping it ends it; its workers die with it.
 #[derive(Debug)]
 pub struct Load {
@@ -59,6 +82,8 @@ pub struct Load {
     pub edited: Vec<Edited>,
     /// A parallel job of the first group, for cases that want one.
     pub parallel: u32,
+    /// The job that is triggered once a second.
+    pub on_request: u32,
     steady: Vec<JobHistory>,
     /// Jobs that a case added.
     added: Mutex<Vec<JobHistory>>,
@@ -78,17 +103,16 @@ pub struct Request {
 }
 
 impl Load {
-    /// Creates groups and jobs, starts workers, and waits until they are connected.
+    /// Creates groups and jobs and starts workers.
     pub async fn start(lab: &Lab<'_>, seed: u64) -> Result<Self, String> {
+        let groups = LoadGroup::create_both(lab, 1).await;
+        Self::start_in(lab, groups, seed).await
+    }
+
+    /// As [`Self::start`], in groups that are there.
+    pub async fn start_in(lab: &Lab<'_>, groups: Vec<LoadGroup>, seed: u64) -> Result<Self, String> {
         let mut random = StdRng::seed_from_u64(seed);
         let api = lab.api();
-        let mut groups = Vec::new();
-        for (word, backups) in [("on-three", 3), ("on-two", 2)] {
-            let body = json!({"cluster": 101, "server_group": 1, "backups": backups, "name": word});
-            let id = api.post("/groups", &body).await.expect_status(201).text("id");
-            let token = api.worker_token(&id).await;
-            groups.push(LoadGroup { id, token });
-        }
         let workers = (1..=5usize).map(|number| {
             let group = &groups[usize::from(number > 3)];
             lab.worker(&format!("worker-{number}"), &group.id, &group.token)
@@ -153,6 +177,7 @@ impl Load {
             workers,
             edited,
             parallel,
+            on_request,
             steady,
             added: Mutex::default(),
             requests,
@@ -203,9 +228,10 @@ impl Load {
     /// The triggers that were sent and answered between two instants.
     pub fn triggers(&self, from: i64, to: i64) -> Vec<Trigger> {
         let within = self.requests(from, to);
-        let answered = within
-            .into_iter()
-            .filter_map(|request| request.run.ok().map(|run| Trigger { run, at_ms: request.answered_ms }));
+        let answered = within.into_iter().filter_map(|request| {
+            let (sent_ms, at_ms) = (request.sent_ms, request.answered_ms);
+            request.run.ok().map(|run| Trigger { run, sent_ms, at_ms })
+        });
         answered.collect()
     }
 

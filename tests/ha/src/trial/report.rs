@@ -25,10 +25,35 @@ pub struct Outcome {
     pub faults: Vec<FaultSpan>,
     /// How busy the machine was.
     pub machine: Machine,
+    /// What was run.
+    pub build: Build,
+    /// Whether outages were short ones.
+    pub quick: bool,
+    /// How long all of it took, in seconds.
+    pub took_s: f64,
     /// The judgement.
     pub verdict: Verdict,
     /// Where its history is kept, if it failed.
     pub history: Option<PathBuf>,
+}
+
+/// Which program a trial ran.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Build {
+    /// The commit that the binaries were built from, with `-changed` behind it if files had been changed since; empty when nobody said.
+    pub commit: String,
+    /// Whether they are optimised.
+    pub release: bool,
+}
+
+impl Build {
+    /// Of the binaries of this run; whoever built them says from what.
+    pub fn of_this_run() -> Self {
+        Self {
+            commit: std::env::var("CARILLON_HA_COMMIT").unwrap_or_default(),
+            release: crate::binaries::is_release(),
+        }
+    }
 }
 
 /// How many violations of one trial are printed: the first tell the cause.
@@ -78,10 +103,10 @@ impl Outcome {
             let _ = writeln!(text, "       excused {}", line_of(&figures.excused_lateness));
         }
         let normal = figures.to_normal_ms.map_or("-".to_owned(), |ms| format!("{ms} ms"));
-        let Machine { load, busy, processors } = self.machine;
+        let Machine { load, busy, processors, lanes } = self.machine;
         let _ = writeln!(
             text,
-            "       normal after {normal}; machine: load {load:.1}, {processors} processors {:.0} % busy",
+            "       normal after {normal}; machine: load {load:.1}, {processors} processors {:.0} % busy, {lanes} installations beside each other",
             busy * 100.0
         );
         for violation in self.verdict.violations.iter().take(SHOWN) {
@@ -159,9 +184,12 @@ pub fn table(outcomes: &[Outcome]) -> String {
     let loads: Vec<f64> = outcomes.iter().map(|outcome| outcome.machine.busy).collect();
     let busiest = loads.iter().copied().fold(0.0, f64::max);
     let processors = outcomes.first().map_or(0, |outcome| outcome.machine.processors);
+    let most_load = outcomes.iter().map(|outcome| outcome.machine.load).fold(0.0, f64::max);
+    let lanes = outcomes.iter().map(|outcome| outcome.machine.lanes).max().unwrap_or(1);
     let _ = writeln!(
         text,
-        "\nOf several trials the sums, and of lateness and return to normal the worst trial. Machine: {processors} processors, busy {:.0} % on average and {:.0} % in the busiest trial, everything on it.",
+        "\nOf several trials the sums, and of lateness and return to normal the worst trial. Machine: {processors} processors, everything on it, \
+         up to {lanes} installations beside each other; busy {:.0} % on average and {:.0} % in the busiest trial, load average at most {most_load:.1}.",
         100.0 * loads.iter().sum::<f64>() / loads.len().max(1) as f64,
         100.0 * busiest,
     );
@@ -169,22 +197,27 @@ pub fn table(outcomes: &[Outcome]) -> String {
 }
 
 /// Replaces what stands between the marks of a document by the table.
-pub fn write_table(document: &Path, outcomes: &[Outcome], heading: &str) -> std::io::Result<()> {
-    const BEGIN: &str = "<!-- figures: written by `make ha` -->";
-    const END: &str = "<!-- end of figures -->";
+pub fn write_table(document: &Path, outcomes: &[Outcome]) -> std::io::Result<()> {
+    let text = format!("{}\n\n{}", heading(outcomes), table(outcomes));
+    replace_between(document, "<!-- figures: written by `make ha` -->", "<!-- end of figures -->", &text)
+}
+
+/// Replaces what stands between two marks of a document.
+pub(super) fn replace_between(document: &Path, begin: &str, end: &str, new: &str) -> std::io::Result<()> {
     let text = fs::read_to_string(document)?;
-    let (Some(begin), Some(end)) = (text.find(BEGIN), text.find(END)) else {
-        return Err(std::io::Error::other(format!("{} has no marks for figures", document.display())));
+    let (Some(first), Some(last)) = (text.find(begin), text.find(end)) else {
+        return Err(std::io::Error::other(format!("{} has no marks {begin} and {end}", document.display())));
     };
-    let new = format!("{}{BEGIN}\n{heading}\n\n{}{}", &text[..begin], table(outcomes), &text[end..]);
-    fs::write(document, new)
+    fs::write(document, format!("{}{begin}\n{new}{}", &text[..first], &text[last..]))
 }
 
 /// Keeps the history of a trial and the logs of its installation in a folder of its own; returns the history's path.
 pub fn keep(folder: &Path, trial: usize, record: &Record, logs: &Path) -> std::io::Result<PathBuf> {
     let own = folder.join(format!("{}-{trial}-{}", record.case, record.seed));
     fs::create_dir_all(&own)?;
-    for entry in fs::read_dir(logs)?.flatten() {
+    let disks = fs::read_dir(logs)?.flatten().filter(|entry| entry.path().is_dir());
+    let inside = disks.filter_map(|disk| fs::read_dir(disk.path()).ok()).flat_map(Iterator::flatten);
+    for entry in fs::read_dir(logs)?.flatten().chain(inside) {
         if entry.path().extension().is_some_and(|ending| ending == "log") {
             fs::copy(entry.path(), own.join(entry.file_name()))?;
         }
@@ -228,8 +261,37 @@ impl Meter {
             load: load.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(0.0),
             busy: now.used.saturating_sub(self.used) as f64 / all as f64,
             processors: std::thread::available_parallelism().map_or(0, usize::from),
+            lanes: 1,
         }
     }
+}
+
+/// What all of it is, in a sentence: trials, pace, seeds, build.
+pub fn heading(outcomes: &[Outcome]) -> String {
+    let mut builds: Vec<String> = Vec::new();
+    for outcome in outcomes {
+        let Build { commit, release } = &outcome.build;
+        let commit = if commit.is_empty() { "an unknown commit" } else { commit };
+        let text = format!("{commit}, {} build", if *release { "release" } else { "debug" });
+        if !builds.contains(&text) {
+            builds.push(text);
+        }
+    }
+    let quick = outcomes.iter().filter(|outcome| outcome.quick).count();
+    let pace = match quick {
+        0 => "outages as the cases say".to_owned(),
+        all if all == outcomes.len() => "short outages".to_owned(),
+        some => format!("{some} of them with short outages"),
+    };
+    let seeds = outcomes.iter().map(|outcome| outcome.seed);
+    format!(
+        "{}, {pace}. Seeds {} to {}; Carillon {} at {}; ZooKeeper 3.8, MariaDB 10.11 with a binary log.",
+        summary(outcomes),
+        seeds.clone().min().unwrap_or(0),
+        seeds.max().unwrap_or(0),
+        env!("CARGO_PKG_VERSION"),
+        builds.join(" and "),
+    )
 }
 
 /// How often each promise was broken, in words; for the last line of a run.

@@ -1,5 +1,7 @@
 //! Each test seeds one bug into the record of a trial that is fine, and the checker must name it and nothing else.
 
+mod lost_commits;
+
 use super::*;
 use crate::api::Attempt;
 use crate::checker::record::{Excuse, FaultSpan, Machine, Periodic, Sample, Trigger};
@@ -53,7 +55,7 @@ fn fine() -> Record {
         line("triggered", 9, 10_200, Event::Started),
         line("triggered", 9, 10_200, Event::Succeeded),
     ]);
-    record.triggers.push(Trigger { run: "triggered".into(), at_ms: 10_205 });
+    record.triggers.push(Trigger { run: "triggered".into(), sent_ms: 10_190, at_ms: 10_205 });
     for second in 1..60 {
         let (at_ms, epoch) = (second * 1_000, if second < 21 { 4 } else { 5 });
         let owner = if epoch == 4 { "server-1" } else { "server-2" }.to_owned();
@@ -377,8 +379,31 @@ fn a_second_attempt_with_a_cause_is_none() {
 
 #[test]
 fn an_acknowledged_trigger_without_its_run_is_caught() {
-    let found = seeded(|record| record.triggers.push(Trigger { run: "gone".into(), at_ms: 30_000 }));
+    let found =
+        seeded(|record| record.triggers.push(Trigger { run: "gone".into(), sent_ms: 29_990, at_ms: 30_000 }));
     assert_eq!(found, [(Fault::LostTrigger, "gone".into())]);
+}
+
+#[test]
+fn a_run_that_a_shift_overtook_may_start_until_the_shift_is_answered_and_no_later() {
+    // The change at 40.3 s shifts the times; the fire of the old ones at 40.5 s was armed.
+    let started_when_answered = |answered| {
+        seeded(|record| {
+            let versions = &mut record.jobs[1].versions;
+            versions[1].acknowledged_ms = Some(answered);
+            versions[1].schedule = Some(Periodic { period_ms: 1_000_000, offset_ms: 0 });
+            let later = |fire: i64| fire > 40_500;
+            record.runs.retain(|run| run.job != EDITED || !later(run.fire_time_ms));
+            record.lines.retain(|line| line.job != EDITED || !later(line.fire_time_ms));
+            record.lines.iter_mut().filter(|line| line.run == id(EDITED, 40_500)).for_each(|line| {
+                line.mark = line.mark.map(|_| 0);
+            });
+        })
+    };
+    assert_eq!(started_when_answered(40_700), []);
+    let found = started_when_answered(40_400);
+    let (unexpected, after) = (Fault::Unexpected, Fault::StartedAfterEdit);
+    assert_eq!(found, [(unexpected, id(EDITED, 40_500)), (after, id(EDITED, 40_500))]);
 }
 
 #[test]

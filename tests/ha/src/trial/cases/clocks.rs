@@ -1,4 +1,4 @@
-//! Clocks of servers jump and drift; true time is the machine's, by which handlers write their lines.
+//! Clocks of servers and workers jump and drift; true time is the machine's, by which handlers write their lines.
 
 use futures::FutureExt;
 
@@ -23,6 +23,18 @@ pub(super) const CASES: &[Case] = &[
         title: "the owner's clock runs 1 % too fast for 20 s",
         quick: false,
         run: |trial| drift(trial).boxed_local(),
+    },
+    Case {
+        name: "F19-worker",
+        title: "a worker's time of day jumps by up to an hour, forwards or backwards",
+        quick: false,
+        run: |trial| worker_jumps(trial).boxed_local(),
+    },
+    Case {
+        name: "F19-worker-drift",
+        title: "both clocks of a worker run 0.1 % too fast for 20 s",
+        quick: false,
+        run: |trial| worker_drifts(trial).boxed_local(),
     },
     Case {
         name: "F20",
@@ -55,6 +67,32 @@ async fn drift(trial: &mut Trial<'_>) {
         trial.lasts(0.1).await;
     }
     is_right_again(trial, broken, from).await;
+}
+
+async fn worker_jumps(trial: &mut Trial<'_>) {
+    let worker = &trial.load.workers_of_first()[trial.random_place(3)];
+    let sign = if trial.coin() { 1 } else { -1 };
+    let by = sign * trial.millis(300..3_600_000);
+    let broken = trial.fault(format!("the time of day of {} jumps by {by} ms", worker.name));
+    worker.fate().shift_time_of_day(by);
+    trial.lasts(trial.seconds(8.0, 15.0)).await;
+    worker.fate().shift_time_of_day(0);
+    trial.lasts(2.0).await;
+    trial.healed(broken);
+}
+
+async fn worker_drifts(trial: &mut Trial<'_>) {
+    let worker = &trial.load.workers_of_first()[trial.random_place(3)];
+    let broken = trial.fault(format!("the clocks of {} gain 1 ms a second", worker.name));
+    let steps = if trial.pace.quick { 800 } else { 2_000 };
+    for step in 1..=steps {
+        worker.fate().gain_monotonic(10);
+        worker.fate().shift_time_of_day(step / 100);
+        trial.lasts(0.01).await;
+    }
+    // A monotonic clock that gained stays where it is.
+    worker.fate().shift_time_of_day(0);
+    trial.healed(broken);
 }
 
 async fn two_jump(trial: &mut Trial<'_>) {

@@ -17,14 +17,21 @@ pub(super) const CASES: &[Case] = &[Case {
 /// The share of fires that may start late, over all faults: the availability that is promised.
 const TOLERATED: f64 = 0.000_1;
 
+/// What the last of its faults, and gathering, may take beyond its length.
+pub(super) const SLACK: Duration = Duration::from_secs(180);
+
+/// How long it goes on.
+pub(super) fn length() -> Duration {
+    let minutes = std::env::var("SOAK_MINUTES").ok().and_then(|text| text.parse::<f64>().ok());
+    Duration::from_secs_f64(minutes.unwrap_or(30.0).max(0.0) * 60.0)
+}
+
 async fn soak(trial: &mut Trial<'_>) {
-    let minutes =
-        std::env::var("SOAK_MINUTES").ok().and_then(|text| text.parse::<f64>().ok()).unwrap_or(30.0);
     trial.tolerate(TOLERATED);
     trial.pace.quick = true;
     let cases: Vec<&Case> =
         all().into_iter().filter(|case| case.name != "F29" && !case.name.ends_with("-60s")).collect();
-    let until = Instant::now() + Duration::from_secs_f64(minutes * 60.0);
+    let until = Instant::now() + length();
     while Instant::now() < until {
         let case = cases[trial.random_place(cases.len())];
         tracing::info!(case = case.name, "next");

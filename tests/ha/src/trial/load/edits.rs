@@ -15,7 +15,7 @@ use tokio::sync::Mutex as TurnMutex;
 
 use super::schedule_of;
 use crate::api::{Answer, Api, millis};
-use crate::checker::record::{JobHistory, Periodic, Version};
+use crate::checker::record::{JobHistory, LostCommits, Periodic, Version};
 use crate::trial::now_ms;
 
 /// A change of the job.
@@ -202,6 +202,50 @@ impl Edited {
             }
             _ => false,
         }
+    }
+
+    /// Reads what is in force after a failover of the database that lost its last commits, and remembers which changes it took back. False if
+    /// nobody says.
+    pub async fn finds_what_was_taken_back(&self, lost: LostCommits) -> bool {
+        let _turn = self.turn.lock().await;
+        if !self.finds_what_was_lost().await {
+            return false;
+        }
+        let job = self.known().current().job;
+        let Ok(answer) = self.api.try_send(Method::GET, &format!("/jobs/{job}"), None, &[]).await else {
+            return false;
+        };
+        if answer.status != 200 {
+            return false;
+        }
+        let mark = answer.body["params"]["mark"].as_u64();
+        let mut known = self.known();
+        known.etag = answer.etag.unwrap_or_default();
+        let versions = &mut known.jobs.last_mut().expect("there is always one").versions;
+        let Some(place) = versions.iter().rposition(|version| Some(version.mark) == mark) else {
+            return true;
+        };
+        if place + 1 == versions.len() {
+            return true;
+        }
+        for version in &mut versions[place + 1..] {
+            // Nothing says that an edit which no loss explains was lost: the checker shall see that it is not in force.
+            if lost.may_hold(version.sent_ms, version.acknowledged_ms.unwrap_or(i64::MAX)) {
+                version.lost_ms = Some(lost.killed_ms);
+                version.effective_ms.1 = lost.back_ms;
+            }
+        }
+        let again = Version {
+            effective_ms: (lost.killed_ms, lost.back_ms),
+            sent_ms: lost.killed_ms,
+            acknowledged_ms: None,
+            may_still_start: BTreeSet::new(),
+            ..versions[place].clone()
+        };
+        let schedule = again.schedule;
+        versions.push(again);
+        known.schedule = schedule.unwrap_or(known.schedule);
+        true
     }
 
     /// Deletes it and creates a new one.
