@@ -102,12 +102,16 @@ step_ha() {
         cargo test --workspace --no-fail-fast --lib --test first_run --test end_to_end --test crash --test failover -- --test-threads=1
 }
 
-# The pages' stories in Chromium, against `carillon dev`. A debug build reads the pages from web/dist.
+# The pages' stories in Chromium, against `carillon dev` and against a cluster behind nginx. A debug build reads the pages from web/dist.
 step_pages() {
     install_services
     local binaries=${CARGO_TARGET_DIR:-$PWD/target}/debug
     web/build.sh && [[ -e web/dist/index.html ]] && cargo build --workspace --bins &&
-        (cd web && CARILLON_BIN=$binaries/carillon CARILLON_WORKER_BIN=$binaries/samples npx playwright test)
+        (
+            cd web
+            export CARILLON_BIN=$binaries/carillon CARILLON_WORKER_BIN=$binaries/samples
+            npx playwright test && npx playwright test --config playwright.cluster.config.ts
+        )
 }
 
 # The quick selection of the fault table: one trial each, on services of its own in namespaces that end with it.

@@ -2,6 +2,7 @@ import { defineConfig } from '@playwright/test';
 
 export default defineConfig({
   testDir: './e2e',
+  testIgnore: 'cluster/**',
   globalSetup: './e2e/start.ts',
   // A story that goes wrong ends at what it waits for; these are for machines that build something else meanwhile.
   timeout: 180_000,

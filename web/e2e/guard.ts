@@ -13,6 +13,7 @@ export class Guard {
   readonly seen: string[] = [];
   readonly #host: string;
   readonly #allowed: Allowed[] = [];
+  readonly #cut: RegExp[] = [];
 
   constructor(base: string) {
     this.#host = new URL(base).host;
@@ -21,6 +22,11 @@ export class Guard {
   /** The story provokes this refusal. */
   expect(status: number, path: RegExp) {
     this.#allowed.push({ status, path });
+  }
+
+  /** The story kills what answers this request. */
+  expectCut(path: RegExp) {
+    this.#cut.push(path);
   }
 
   watch(context: BrowserContext) {
@@ -44,7 +50,8 @@ export class Guard {
   #onFailed(request: Request) {
     const why = request.failure()?.errorText ?? '';
     // A page that is left drops what it no longer needs, its event stream among it.
-    if (why !== 'net::ERR_ABORTED') this.seen.push(`failed: ${request.method()} ${request.url()}: ${why}`);
+    if (why !== 'net::ERR_ABORTED' && !this.#isCut(request.url()))
+      this.seen.push(`failed: ${request.method()} ${request.url()}: ${why}`);
   }
 
   #onResponse(response: Response) {
@@ -57,7 +64,13 @@ export class Guard {
     const { url } = message.location();
     const status = /status of (\d+)/.exec(message.text())?.[1];
     if (status && this.#isAllowed(Number(status), url)) return;
+    if (!status && url !== '' && this.#isCut(url)) return;
     this.seen.push(`console ${message.type()}: ${message.text()} (${url})`);
+  }
+
+  #isCut(url: string): boolean {
+    const { pathname } = new URL(url);
+    return this.#cut.some((path) => path.test(pathname));
   }
 
   #isAllowed(status: number, url: string): boolean {

@@ -1,31 +1,10 @@
 import { expect, fresh, test } from './fixtures';
+import { createJob } from './steps';
 
 test('a job is created through the form, fires by its schedule, and its log is read', async ({ page, api }) => {
   const name = fresh('greeting');
   const group = await api.samples();
-  await page.goto(`jobs/new?group=${group}`);
-  await page
-    .getByLabel('Name', { exact: true })
-    .or(page.getByRole('textbox', { name: 'Name' }))
-    .first()
-    .fill(name);
-  await page
-    .getByRole('textbox', { name: 'Handler' })
-    .or(page.getByRole('combobox', { name: 'Handler' }))
-    .first()
-    .fill('hello');
-  await page.keyboard.press('Escape');
-  await page.getByRole('radio', { name: /^Fixed rate/ }).check();
-  await page.getByRole('textbox', { name: 'Period' }).fill('1s');
-  const params = page.getByRole('textbox', { name: 'Params' });
-  await params.click();
-  await page.keyboard.press('Control+a');
-  await page.keyboard.type('{"name": "the form"}');
-  await page.getByRole('button', { name: 'Create', exact: true }).click();
-
-  await expect(page.getByRole('heading', { level: 1, name })).toBeVisible();
-  await expect(page).toHaveURL(/\/jobs\/\d+$/);
-  const job = page.url().split('/').at(-1);
+  const job = await createJob(page, group, { name, handler: 'hello', every: '1s', params: { name: 'the form' } });
   expect(await api.get(`/jobs/${job}`)).toMatchObject({
     name,
     group,

@@ -23,6 +23,10 @@ export const place = {
   get session() {
     return given('E2E_SESSION');
   },
+  /** Where the pages are served under a path of their own; only in a cluster. */
+  get underPath() {
+    return given('E2E_UNDER_PATH');
+  },
   get workerBinary() {
     return given('E2E_WORKER_BIN');
   },

@@ -45,7 +45,7 @@ export default async function start(config: FullConfig) {
     process.env.E2E_WORKER_BIN = worker;
     process.env.E2E_FOLDER = folder;
     process.env.E2E_SESSION = join(folder, 'session.json');
-    await signIn(config, pages.url, password, process.env.E2E_SESSION);
+    await signIn(config, pages.url, { name: 'admin', password }, process.env.E2E_SESSION);
   } catch (error) {
     await teardown();
     throw error;
@@ -54,10 +54,15 @@ export default async function start(config: FullConfig) {
 }
 
 /** One sign-in for all stories: it is rate limited, and slow on purpose. */
-async function signIn(config: FullConfig, url: string, password: string, file: string) {
+export async function signIn(
+  config: FullConfig,
+  url: string,
+  person: { name: string; password: string },
+  file: string,
+) {
   const browser = await chromium.launch(config.projects[0]?.use.launchOptions);
   const context = await browser.newContext({ baseURL: url });
-  const answer = await context.request.post('api/v1/sessions', { data: { name: 'admin', password } });
+  const answer = await context.request.post('api/v1/sessions', { data: person });
   if (!answer.ok()) throw new Error(`sign-in: ${answer.status()} ${await answer.text()}`);
   await context.storageState({ path: file });
   await browser.close();

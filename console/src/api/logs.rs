@@ -10,6 +10,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use carillon_core::ids::{AttemptNo, RunKey};
+use carillon_core::run::Run;
+use carillon_core::time::{Span, Timestamp};
 use carillon_store::accounts::Role;
 use futures::stream;
 use serde::{Deserialize, Serialize};
@@ -26,6 +28,13 @@ const PIECE: u64 = 256 * 1024;
 
 /// A live log is looked at this often.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
+
+/// A log may grow for this long after its attempt's end: its lines and the report of the end take different ways, and are stored by different
+/// transactions.
+const LINES_ARE_LATE: Span = Span::from_millis(1_000);
+
+/// The same of a log that holds nothing yet: a worker says again after 5 s what was not acknowledged, its first lines among it.
+const FIRST_LINES_ARE_LATE: Span = Span::from_millis(6_000);
 
 /// A live log ends after this; the reader asks again from where it is. Longer streams would outlive permissions and deploys.
 const LONGEST_FOLLOW: Duration = Duration::from_secs(600);
@@ -102,13 +111,12 @@ async fn run_log(
     if attempt > run.attempt {
         return Err(Problem::not_found("attempt", attempt));
     }
-    let over = attempt < run.attempt || run.state.is_final();
     let accepts_json =
         headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"application/json"));
     let as_json = params.format.map_or(accepts_json, |format| format == LogFormat::Json);
     let from = params.from.unwrap_or(0);
     if as_json {
-        return json_piece(&console, run.key, attempt, from, over).await;
+        return json_piece(&console, run, attempt, from).await;
     }
     if params.follow == Some(true) {
         return Ok(followed(console, run.key, attempt, from));
@@ -135,12 +143,11 @@ fn text(piece: Vec<u8>) -> Response {
 
 async fn json_piece(
     console: &Console,
-    run: RunKey,
+    run: &Run,
     attempt: AttemptNo,
     from: u64,
-    over: bool,
 ) -> Result<Response> {
-    let (mut piece, total) = console.store.read_log(run, attempt, from, PIECE).await?;
+    let (mut piece, total) = console.store.read_log(run.key, attempt, from, PIECE).await?;
     // A piece that ends within a character gives its bytes to the next one.
     if let Err(error) = std::str::from_utf8(&piece)
         && error.error_len().is_none()
@@ -150,9 +157,18 @@ async fn json_piece(
     }
     let next_offset = from + piece.len() as u64;
     let text = String::from_utf8_lossy(&piece).into_owned();
-    let complete = over && next_offset >= total;
+    let complete = next_offset >= total && is_whole(run, attempt, total, console.now());
     Ok(Json(LogPiece { attempt: attempt.get(), offset: from, next_offset, total, complete, text })
         .into_response())
+}
+
+/// Whether nothing more is to be expected in the log of an attempt that holds `length` bytes.
+fn is_whole(run: &Run, attempt: AttemptNo, length: u64, now: Timestamp) -> bool {
+    if attempt < run.attempt {
+        return true;
+    }
+    let late = if length == 0 { FIRST_LINES_ARE_LATE } else { LINES_ARE_LATE };
+    run.state.is_final() && run.finished_at.is_none_or(|finished| now >= finished.saturating_add(late))
 }
 
 async fn partial(
@@ -227,10 +243,10 @@ fn followed(console: Arc<Console>, run: RunKey, attempt: AttemptNo, from: u64) -
             return None;
         }
         loop {
-            // Asked before the log, so that nothing written before the end is missed.
-            let over = match console.store.run(run).await {
-                Ok(Some(run)) => run.attempt > attempt || run.state.is_final(),
-                Ok(None) => true,
+            // Asked before the log, so that nothing that was stored before the end is missed.
+            let now = console.now();
+            let found = match console.store.run(run).await {
+                Ok(found) => found,
                 Err(error) => return Some((Err(std::io::Error::other(error)), (console, offset, true))),
             };
             match console.store.read_log(run, attempt, offset, PIECE).await {
@@ -239,7 +255,8 @@ fn followed(console: Arc<Console>, run: RunKey, attempt: AttemptNo, from: u64) -
                     let offset = offset + piece.len() as u64;
                     return Some((Ok(Bytes::from(piece)), (console, offset, false)));
                 }
-                Ok(_) if over || tokio::time::Instant::now() >= end => return None,
+                Ok((_, length))
+                    if found.is_none_or(|run| is_whole(&run, attempt, length, now)) || tokio::time::Instant::now() >= end => return None,
                 Ok(_) => {}
             }
             tokio::select! {

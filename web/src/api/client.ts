@@ -1,5 +1,6 @@
 import createClient, { type Middleware } from 'openapi-fetch';
 import { ProblemError } from './problem';
+import { send } from './repeat';
 import type { components, paths } from './schema';
 
 export type Schemas = components['schemas'];
@@ -9,8 +10,15 @@ export function baseUrl(): string {
   return base;
 }
 
-// Read once: the `<base>` is relative, and later addresses of this window must not move it.
-const base = typeof document === 'undefined' ? '' : new URL('.', document.baseURI).href.replace(/\/$/, '');
+const base = fixedBase();
+
+/** The `<base>` comes relative to the first address of the window; made absolute, so that later addresses do not move it. */
+function fixedBase(): string {
+  if (typeof document === 'undefined') return '';
+  const { href } = new URL('.', document.baseURI);
+  for (const element of document.querySelectorAll('base')) element.href = href;
+  return href.replace(/\/$/, '');
+}
 
 /** The path of the base, as the router wants it. */
 export function basePath(): string {
@@ -57,7 +65,10 @@ const guard: Middleware = {
 export const api = createClient<paths>({
   baseUrl: base,
   credentials: 'same-origin',
-  fetch: (request) => fetch(request, { signal: AbortSignal.any([request.signal, AbortSignal.timeout(DEADLINE_MS)]) }),
+  fetch: (request) =>
+    send(request, (request) =>
+      fetch(request, { signal: AbortSignal.any([request.signal, AbortSignal.timeout(DEADLINE_MS)]) }),
+    ),
   // `state=failed,dead`: the API reads lists separated by commas.
   querySerializer: { array: { style: 'form', explode: false } },
   // The API takes an optional body as an object or as nothing at all, not as `null`.

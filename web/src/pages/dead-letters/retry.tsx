@@ -6,6 +6,7 @@ import { api, data } from '#/api/client';
 import { asProblem } from '#/api/problem';
 import { jobQuery, type Run, type RunDetail, runQuery } from '#/api/queries';
 import { useWords } from '#/i18n';
+import { newKey } from '#/lib/key';
 import { JsonEditor, parseJson } from '#/ui/json';
 import { Notice } from '#/ui/notice';
 import { Failed, Loading } from '#/ui/states';
@@ -49,7 +50,7 @@ function Form({ run, name, onClose }: { run: RunDetail; name: string; onClose: (
   const [failedOnly, setFailedOnly] = useState(true);
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<string>();
-  const [key] = useState(() => crypto.randomUUID());
+  const [key] = useState(newKey);
   const parsed = parseJson(text);
   const changed = !('error' in parsed) && JSON.stringify(parsed.value) !== JSON.stringify(run.params);
   const parallel = job.data?.kind === 'parallel';

@@ -16,6 +16,7 @@ import { api, data } from '#/api/client';
 import { type Job, jobQuery } from '#/api/queries';
 import { useCan } from '#/api/session';
 import { useWords } from '#/i18n';
+import { newKey } from '#/lib/key';
 import { Confirm } from '#/ui/confirm';
 import { IconToneOn, IconTonePaused } from '#/ui/marks';
 import { Page } from '#/ui/page';
@@ -117,7 +118,7 @@ function JobActions({ job }: { job: Job }) {
     try {
       const started = await data(
         api.POST('/api/v1/jobs/{job}/runs', {
-          params: { path, header: { 'Idempotency-Key': crypto.randomUUID() } },
+          params: { path, header: { 'Idempotency-Key': newKey() } },
         }),
       );
       if (started.warning) tell(started.warning);

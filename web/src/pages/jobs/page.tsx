@@ -9,6 +9,7 @@ import { useCan } from '#/api/session';
 import { useWords } from '#/i18n';
 import { forAll, inBulk, type Treated } from '#/lib/bulk';
 import { parseDuration } from '#/lib/duration';
+import { newKey } from '#/lib/key';
 import { Confirm } from '#/ui/confirm';
 import { FilterBox } from '#/ui/filter';
 import { GroupLink } from '#/ui/group';
@@ -58,7 +59,7 @@ export function JobsPage() {
       try {
         const answer = await data(
           api.POST('/api/v1/jobs/{job}/runs', {
-            params: { path: { job: job.id }, header: { 'Idempotency-Key': crypto.randomUUID() } },
+            params: { path: { job: job.id }, header: { 'Idempotency-Key': newKey() } },
           }),
         );
         tell(answer.warning || say('triggered', { name: job.name }));
@@ -181,7 +182,7 @@ export function JobsPage() {
   async function triggerAll(): Promise<Treated> {
     const { done, refused } = await forAll(chosen, (job) =>
       api.POST('/api/v1/jobs/{job}/runs', {
-        params: { path: { job: job.id }, header: { 'Idempotency-Key': crypto.randomUUID() } },
+        params: { path: { job: job.id }, header: { 'Idempotency-Key': newKey() } },
       }),
     );
     return {

@@ -9,6 +9,7 @@ import { asProblem } from '#/api/problem';
 import type { RunDetail } from '#/api/queries';
 import { useCan } from '#/api/session';
 import { useWords } from '#/i18n';
+import { newKey } from '#/lib/key';
 import { Confirm } from '#/ui/confirm';
 import { copyAndTell } from '#/ui/copy';
 import { JsonEditor, parseJson } from '#/ui/json';
@@ -132,7 +133,7 @@ function RunAgain({ run, job, onClose }: { run: RunDetail; job: string; onClose:
   const [text, setText] = useState(before);
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<string>();
-  const [key] = useState(() => crypto.randomUUID());
+  const [key] = useState(newKey);
   const parsed = parseJson(text);
 
   async function start() {
