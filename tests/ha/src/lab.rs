@@ -45,7 +45,7 @@ impl Ground {
     pub fn lay() -> Result<Self, String> {
         let network = Network::lay()?;
         let folder = Folder::new("ground");
-        let fate = Fate::build(&folder)?;
+        let fate = Fate::build(folder.path())?;
         let (zookeeper, database) = std::thread::scope(|scope| {
             let zookeeper = scope.spawn(|| Ensemble::start(&folder, &network, &fate));
             let database = Database::start(&folder, &network, &fate);

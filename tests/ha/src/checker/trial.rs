@@ -235,7 +235,7 @@ impl<'a> Judge<'a> {
                 && fire > pair[1].effective_ms.0
                 && begun.is_some_and(|at| at <= answered.saturating_mul(1_000))
         });
-        if before_the_answer {
+        if before_the_answer || (begun.is_some() && is_of_lost_version(job, fire)) {
             return true;
         }
         let mut planned = job.versions.iter().filter_map(|version| version.schedule);
@@ -341,15 +341,28 @@ impl<'a> Judge<'a> {
             let fire = line.fire_time_ms;
             let made_then = !known.contains(&line.job)
                 && record.lost_commits.iter().any(|lost| lost.may_hold(fire, fire + DUE_NOW_MS));
-            let mut versions =
-                record.jobs.iter().filter(|job| job.job == line.job).flat_map(|job| &job.versions);
-            let of_lost = versions.any(|version| {
-                let fires =
-                    |schedule: super::record::Periodic| schedule.between(fire - 1, fire).next().is_some();
-                version.lost_ms.is_some_and(|at| fire <= at + LOST_ARMED_MS)
-                    && version.schedule.is_some_and(fires)
+            let mut jobs = record.jobs.iter().filter(|job| job.job == line.job);
+            !made_then && !jobs.any(|job| is_of_lost_version(job, fire))
+        });
+        // Nor does a row that was cancelled before the lost edit brought its fire back know of the start that this edit allowed: its end was told,
+        // acknowledged and lost with the edit.
+        let runs: HashMap<&str, &RunRecord> = record.runs.iter().map(|run| (run.id.as_str(), run)).collect();
+        self.found.0.retain(|violation| {
+            let run = runs.get(violation.whose.as_str());
+            let (Fault::Disagrees, Some(run)) = (violation.fault, run) else { return true };
+            let mut jobs = record.jobs.iter().filter(|job| job.job == run.job);
+            let told_and_lost = lines.get(run.id.as_str()).is_some_and(|lines| {
+                let ends = |line: &&&Line| line.event == Event::Succeeded;
+                lines.iter().find(ends).is_some_and(|line| {
+                    record.lost_commits.iter().any(|lost| {
+                        lost.may_hold(line.at_us / 1_000, lost.killed_ms)
+                            && line.at_us / 1_000 <= lost.killed_ms
+                    })
+                })
             });
-            !made_then && !of_lost
+            !(run.state == "cancelled"
+                && told_and_lost
+                && jobs.any(|job| is_of_lost_version(job, run.fire_time_ms)))
         });
     }
 
@@ -514,6 +527,15 @@ impl<'a> Judge<'a> {
             self.record.arms.iter().map(|arm| (&arm.run, arm.attempt, arm.plan_no)).collect();
         self.figures.repeated_arms = (self.record.arms.len() - distinct.len()) as u64;
     }
+}
+
+/// Whether a fire is one of a version that was lost, and so soon after that it may have been armed.
+fn is_of_lost_version(job: &JobHistory, fire: i64) -> bool {
+    job.versions.iter().any(|version| {
+        let fires =
+            version.schedule.is_some_and(|schedule| schedule.between(fire - 1, fire).next().is_some());
+        fires && version.lost_ms.is_some_and(|at| fire <= at + LOST_ARMED_MS && fire > version.effective_ms.0)
+    })
 }
 
 /// Whether a line is the start of an attempt as a whole.

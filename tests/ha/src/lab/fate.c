@@ -29,7 +29,7 @@ static void find(void) {
 
 __attribute__((constructor)) static void begin(void) {
     find();
-    const char *path = getenv("CARILLON_TEST_FATE");
+    const char *path = getenv("TEST_FATE");
     int file = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     if (file < 0) return;
     void *map = mmap(NULL, sizeof(struct fate), PROT_READ, MAP_SHARED, file, 0);

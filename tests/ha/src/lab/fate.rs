@@ -12,12 +12,13 @@ use std::time::Duration;
 
 use super::network::run;
 use crate::folder::Folder;
+use crate::ledger;
 
 /// The source, compiled where the harness runs: SQLite needs the same compiler to build Carillon at all.
 const SOURCE: &str = include_str!("fate.c");
 
-/// The variable that names the file of numbers.
-const VARIABLE: &str = "CARILLON_TEST_FATE";
+/// The variable that names the file of numbers. Not one of Carillon's own, which processes under test do not inherit.
+const VARIABLE: &str = "TEST_FATE";
 
 /// The library, and the folder of what it is told.
 #[derive(Debug, Clone)]
@@ -33,8 +34,8 @@ pub struct Thread {
 }
 
 impl Fate {
-    /// Compiles the library.
-    pub(super) fn build(folder: &Folder) -> Result<Self, String> {
+    /// Compiles the library into a folder.
+    pub(crate) fn build(folder: &Path) -> Result<Self, String> {
         let (source, library) = (folder.join("fate.c"), folder.join("fate.so"));
         fs::write(&source, SOURCE).map_err(|error| format!("{}: {error}", source.display()))?;
         let mut command = Command::new("cc");
@@ -45,14 +46,29 @@ impl Fate {
 
     /// A thread of fate whose numbers are in this file; nothing is done yet.
     pub(super) fn thread(&self, file: PathBuf) -> Thread {
-        if !file.exists() {
-            fs::write(&file, [0; 24]).expect("the folder can be written");
+        let (new, thread) = (!file.exists(), Thread { library: self.library.clone(), file });
+        if new {
+            thread.begin();
+            thread.shift_time_of_day(0);
         }
-        Thread { library: self.library.clone(), file }
+        thread
+    }
+
+    /// Has a command, and all that it starts, live in a world whose time of day is off by so many milliseconds.
+    pub(crate) fn shift_world(&self, command: &mut Command, folder: &Path, millis: i64) {
+        let thread = Thread { library: self.library.clone(), file: folder.join("world.fate") };
+        thread.begin();
+        thread.set(1, millis * 1_000_000);
+        thread.hold(command);
+        command.env(ledger::WORLD, millis.to_string());
     }
 }
 
 impl Thread {
+    fn begin(&self) {
+        fs::write(&self.file, [0; 3 * size_of::<i64>()]).expect("the folder can be written");
+    }
+
     /// Has a command, and what it starts, hang on it.
     pub(super) fn hold(&self, command: &mut Command) {
         command.env("LD_PRELOAD", &self.library).env(VARIABLE, &self.file);
@@ -63,9 +79,9 @@ impl Thread {
         self.set(0, i64::try_from(by.as_micros()).expect("a delay is short"));
     }
 
-    /// From now on the time of day is off by so many milliseconds.
+    /// From now on the time of day is off by so many milliseconds from that of the harness's world.
     pub fn shift_time_of_day(&self, millis: i64) {
-        self.set(1, millis * 1_000_000);
+        self.set(1, (ledger::world_ms() + millis) * 1_000_000);
     }
 
     /// The monotonic clock gains so many microseconds, for good: no system's runs backwards.

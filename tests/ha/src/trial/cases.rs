@@ -1,5 +1,6 @@
 //! The cases of the fault table.
 
+mod calendar;
 mod clocks;
 mod consoles;
 mod cuts;
@@ -43,6 +44,7 @@ pub fn all() -> Vec<&'static Case> {
         disks::CASES,
         weather::CASES,
         clocks::CASES,
+        calendar::CASES,
         workers::CASES,
         edits::CASES,
         overload::CASES,
@@ -72,6 +74,11 @@ pub fn named(words: &str) -> Result<Vec<&'static Case>, String> {
         chosen.extend(found);
     }
     Ok(chosen)
+}
+
+/// The instant by which a case's whole world goes, if it wants another day than today: it begins shortly before that.
+pub fn instant_of(name: &str) -> Option<i64> {
+    calendar::instant_of(name)
 }
 
 /// How long a case takes beyond what every case may: the soak's own time.

@@ -9,8 +9,13 @@ use std::sync::{Mutex, PoisonError};
 
 use super::cases;
 use super::lane::{Order, broke_off};
+use super::now_ms;
 use super::report::{Build, Outcome};
 use crate::checker::trial::Verdict;
+use crate::lab::fate::Fate;
+
+/// A world begins so long before its instant: what an installation needs to be there, and a horizon.
+const AHEAD_MS: i64 = 75_000;
 
 /// How often a lane is started again after it broke down as a whole: a machine that lacks something will go on lacking it.
 const RESTARTS: usize = 5;
@@ -42,21 +47,25 @@ fn run_lane(
 ) -> Result<(), String> {
     let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
     let mut order = next();
-    for _ in 0..=RESTARTS {
-        if order.is_none() {
-            return Ok(());
-        }
-        let mut lane = Lane::start(log)?;
-        while let Some(current) = order.take() {
+    let mut broken = 0;
+    while order.is_some() && broken <= RESTARTS {
+        let world = order.as_ref().and_then(|order| cases::instant_of(&order.case));
+        let mut lane = Lane::start(log, world)?;
+        while let Some(current) = order.take_if(|order| cases::instant_of(&order.case) == world) {
             match lane.try_one(&current) {
                 Ok(outcome) => seen(outcome),
                 Err(why) => {
                     seen(broken_down(&current, &format!("{why}; see {}", log.display())));
                     order = next();
+                    broken += 1;
                     break;
                 }
             }
             order = next();
+            if world.is_some() {
+                // Its instant has passed.
+                break;
+            }
         }
     }
     if order.is_none() {
@@ -74,7 +83,9 @@ struct Lane {
 }
 
 impl Lane {
-    fn start(log: &Path) -> Result<Self, String> {
+    /// Starts one; its whole world begins shortly before an instant, if one is named.
+    fn start(log: &Path, instant_ms: Option<i64>) -> Result<Self, String> {
+        let folder = log.with_extension("world");
         let own =
             std::env::current_exe().map_err(|error| format!("the harness does not find itself: {error}"))?;
         let log = File::options()
@@ -83,10 +94,14 @@ impl Lane {
             .open(log)
             .map_err(|error| format!("{}: {error}", log.display()))?;
         // It dies with this thread, which waits for it, and so with this process.
-        let mut child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL"])
-            .arg(own)
-            .arg("lane")
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]).arg(own).arg("lane");
+        if let Some(instant) = instant_ms {
+            std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+            let folder = folder.canonicalize().map_err(|error| error.to_string())?;
+            Fate::build(&folder)?.shift_world(&mut command, &folder, instant - AHEAD_MS - now_ms());
+        }
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log)

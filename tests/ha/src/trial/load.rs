@@ -225,6 +225,29 @@ impl Load {
         Ok(())
     }
 
+    /// Creates a job of the first group by a cron expression in a time zone, which has to fire so.
+    pub async fn create_by_cron(
+        &self,
+        api: &Api,
+        name: &str,
+        expression: &str,
+        zone: &str,
+        fires: Option<Periodic>,
+    ) -> Result<(), String> {
+        let schedule = Periodic { period_ms: 1_000, offset_ms: 0 };
+        let wanted = Wanted::new(
+            &self.groups[0].id,
+            name.to_owned(),
+            schedule,
+            json!({"policy": "parallel", "max": 10}),
+        );
+        let by = json!({"type": "cron", "expression": expression, "time_zone": zone});
+        let (mut job, _) = wanted.create_by(api, by).await?;
+        job.versions[0].schedule = fires;
+        self.added.lock().unwrap_or_else(PoisonError::into_inner).push(job);
+        Ok(())
+    }
+
     /// The triggers that were sent and answered between two instants.
     pub fn triggers(&self, from: i64, to: i64) -> Vec<Trigger> {
         let within = self.requests(from, to);
@@ -281,12 +304,17 @@ impl Wanted {
 
     /// Creates it; returns its history and its ETag.
     async fn create(self, api: &Api) -> Result<(JobHistory, String), String> {
+        let schedule = schedule_of(self.schedule);
+        self.create_by(api, schedule).await
+    }
+
+    async fn create_by(self, api: &Api, schedule: Value) -> Result<(JobHistory, String), String> {
         let body = json!({
             "group": self.group,
             "name": self.name,
             "handler": "record",
             "params": {"mark": 0},
-            "schedule": schedule_of(self.schedule),
+            "schedule": schedule,
             "overlap": self.overlap,
             "misfire": {"policy": "fire_all", "limit": 100},
         });

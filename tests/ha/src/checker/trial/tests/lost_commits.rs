@@ -96,3 +96,28 @@ fn fires_of_the_old_version_are_owed_again_after_the_failover() {
     });
     assert!(found.contains(&(Fault::Lost, "job 2 at 52500".into())), "{found:?}");
 }
+
+/// The edited job is paused until a lost edit resumes it; its fire at 32.5 s was cancelled by the pause.
+fn resumed_by_a_lost_edit(record: &mut Record, fire: i64) {
+    edit_that_is_lost(record, 31_200);
+    let versions = &mut record.jobs[1].versions;
+    versions.truncate(3);
+    let schedule = versions[0].schedule;
+    (versions[0].schedule, versions[1].schedule, versions[2].schedule) = (None, schedule, None);
+    record.runs.retain(|run| run.job != EDITED || run.fire_time_ms == fire);
+    record.lines.retain(|line| line.job != EDITED || line.fire_time_ms == fire);
+    record
+        .lines
+        .iter_mut()
+        .filter(|line| line.job == EDITED)
+        .for_each(|line| line.mark = line.mark.map(|_| 7));
+    let row = row_of(record, &id(EDITED, fire));
+    (row.state, row.reason, row.started_ms) = ("cancelled".into(), "paused".into(), None);
+}
+
+#[test]
+fn the_end_of_a_run_of_a_lost_edit_may_be_lost_with_it_and_no_later_end() {
+    assert_eq!(seeded_with_loss(|record| resumed_by_a_lost_edit(record, 32_500)), []);
+    let later = seeded_with_loss(|record| resumed_by_a_lost_edit(record, 34_500));
+    assert!(later.contains(&(Fault::Disagrees, id(EDITED, 34_500))), "{later:?}");
+}
