@@ -44,7 +44,7 @@ case ${1:-} in
         for bug in no-dedup:StartedTwice:F25,F1-owner no-tombstone:StartedAfterEdit:F25,F1-owner "no-compare:Lost|Unexpected|StartedAfterEdit|WentBack:F21-slow-mysql,F25"; do
             IFS=: read -r name fault cases <<<"$bug"
             echo "== $name must show as $fault"
-            CARILLON_TEST_BUG=$name "$BIN_DIR/ha" --cases "$cases" --quick --out "$out-bugs" --expect "$fault"
+            CARILLON_TEST_BUG=$name "$BIN_DIR/ha" --cases "$cases" --trials 2 --quick --out "$out-bugs" --expect "$fault"
         done
         exit
         ;;

@@ -12,6 +12,7 @@ pub mod load;
 pub mod report;
 pub mod watch;
 
+use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -64,6 +65,9 @@ const NORMAL_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long after the last fire every run may still be open: retries and lost workers included.
 const QUIESCENCE: Duration = Duration::from_secs(40);
+
+/// How long the row of a run that was started may be under way.
+const UNKNOWN_PATIENCE: Duration = Duration::from_secs(3);
 
 /// The lateness that I2 allows.
 pub const BOUND_MS: i64 = 1_000;
@@ -270,24 +274,30 @@ impl<'a> Trial<'a> {
         let mut record = self.record().clone();
         let (from, to) = (record.from_ms, record.to_ms);
         let deadline = Instant::now() + QUIESCENCE;
-        record.runs = loop {
-            let runs = self.runs(from, to).await;
-            if let Ok(runs) = runs {
-                if runs.iter().all(|run| is_final(&run.state)) || Instant::now() > deadline {
-                    break runs;
+        let mut settled = None;
+        (record.runs, record.lines) = loop {
+            if let Ok(runs) = self.runs(from, to).await {
+                let late = Instant::now() > deadline;
+                if late || runs.iter().all(|run| is_final(&run.state)) {
+                    // Read after the rows, so that it may tell of a run whose row was just being written: then once more.
+                    let lines = self.lines(from, to);
+                    let known: HashSet<&str> = runs.iter().map(|run| run.id.as_str()).collect();
+                    let complete = lines.iter().all(|line| known.contains(line.run.as_str()));
+                    let since = *settled.get_or_insert_with(Instant::now);
+                    if late || complete || since.elapsed() > UNKNOWN_PATIENCE {
+                        break (runs, lines);
+                    }
                 }
             } else if Instant::now() > deadline {
                 record.broken.push("the runs could not be read".into());
-                break Vec::new();
+                break Default::default();
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         };
         record.jobs = self.load.jobs();
         record.triggers = self.load.triggers(from, to);
-        let known: std::collections::HashSet<&str> = record.runs.iter().map(|run| run.id.as_str()).collect();
+        let known: HashSet<&str> = record.runs.iter().map(|run| run.id.as_str()).collect();
         for path in self.lab.ledgers() {
-            let within = |line: &ledger::Line| line.fire_time_ms > from && line.fire_time_ms <= to;
-            record.lines.extend(ledger::read::<ledger::Line>(&path).into_iter().filter(within));
             let arms = ledger::read::<ledger::Armed>(&path.with_extension("arms"));
             record.arms.extend(arms.into_iter().filter(|armed| known.contains(armed.run.as_str())));
         }
@@ -297,6 +307,13 @@ impl<'a> Trial<'a> {
             fault.to_ms = fault.to_ms.min(to);
         }
         record
+    }
+
+    /// What workers wrote of runs whose fire times lie in (from, to].
+    fn lines(&self, from: i64, to: i64) -> Vec<ledger::Line> {
+        let within = |line: &ledger::Line| line.fire_time_ms > from && line.fire_time_ms <= to;
+        let ledgers = self.lab.ledgers().into_iter();
+        ledgers.flat_map(|path| ledger::read::<ledger::Line>(&path)).filter(within).collect()
     }
 
     /// The rows of all groups whose fire times lie in (from, to].
