@@ -5,7 +5,7 @@
 //!
 //! Begin with [`Input`] and [`Effect`]. The rules stand in one file each: `plan` (slices ahead of time, misfires), `arm` (which run is
 //! told to which worker, overlap), `report` (what workers say), `workers` (join, leave, loss), `outcome` (retry, dead letter, final),
-//! `request` (trigger now, cancel, retry by a person), `edit` (what an edit withdraws), `tell` (what an owner tells the other holders) and
+//! `request` (trigger now, cancel, retry by a person), `look` (looking at the store), `edit` (what an edit withdraws), `tell` (what an owner tells the other holders) and
 //! `standby` (what they do with it: arm where the owner does not, and take over where it does not plan).
 
 use std::collections::BTreeSet;
@@ -25,6 +25,7 @@ use crate::time::{Span, Timestamp};
 mod arm;
 mod edit;
 mod jobs;
+mod look;
 mod open_run;
 mod outcome;
 mod owned;
@@ -114,6 +115,23 @@ pub struct Snapshot {
     pub last_finals: Vec<(JobId, Timestamp)>,
 }
 
+/// The rows of one job, read as of one instant.
+#[derive(Debug, Clone)]
+pub struct JobSnapshot {
+    /// The job.
+    pub job: JobId,
+    /// The epoch in the shard's row.
+    pub epoch: Epoch,
+    /// The job set's version.
+    pub jobs_version: JobsVersion,
+    /// The job as it is in force; none where it is deleted, or of another shard.
+    pub in_force: Option<Job>,
+    /// Every open run of the job.
+    pub open_runs: Vec<Run>,
+    /// With a fixed delay: when its newest run became final.
+    pub last_final: Option<Timestamp>,
+}
+
 /// What the shell tells the engine.
 #[derive(Debug, Clone)]
 pub enum Input {
@@ -122,6 +140,8 @@ pub enum Input {
     /// The server owns the shard under this epoch, and this is what stands in the store: after a claim, or as the answer to
     /// [`Effect::Reload`], never unasked, since what the engine decided meanwhile would be forgotten.
     Own(Box<Snapshot>),
+    /// The rows of a job, as the answer to [`Effect::ReadJob`].
+    JobRead(Box<JobSnapshot>),
     /// The server does not own the shard any longer: it is a standby, and what it knew of the plan is its copy until the owner tells it.
     Disown,
     /// This holder's place among the holders of the shard that live: 0 for the owner's place, 1 for the second holder, and so on. Before the
@@ -214,7 +234,8 @@ pub enum Input {
         /// Who.
         by: String,
     },
-    /// A console edited a job of the shard. The engine reloads, withdraws what was touched, and answers with [`Effect::EditSettled`].
+    /// A console edited a job of the shard. The engine looks at the job's rows, withdraws what was touched, and answers with
+    /// [`Effect::EditSettled`]. A standby is told too: it goes by the edited job where the owner that would tell it has failed.
     JobsChanged {
         /// The version after the edit.
         jobs_version: JobsVersion,
@@ -336,6 +357,9 @@ pub enum Effect {
     },
     /// Read the shard again, after all earlier effects; answer with [`Input::Own`] or [`Input::Disown`].
     Reload,
+    /// Read the rows of a job again, after all earlier effects; answer with [`Input::JobRead`]. Where an owner is found to be replaced
+    /// [`Input::Disown`] comes first.
+    ReadJob(JobId),
     /// Tell the other holders what changed in the committed plan, in this order; they feed it as [`Input::News`].
     Tell(Box<PlanNews>),
     /// A standby doubts that the shard is planned: read its row, and answer with [`Input::ShardRead`]. No answer where it cannot be read.
@@ -480,6 +504,7 @@ impl Engine {
         match input {
             Input::Tick => {}
             Input::Own(snapshot) => self.own(now, *snapshot),
+            Input::JobRead(read) => self.job_read(now, *read),
             Input::Disown => self.disown(now),
             Input::Rank(rank) => self.ranked(now, rank),
             Input::News(news) => {
@@ -530,7 +555,7 @@ impl Engine {
     pub fn next_wake(&self) -> Option<Timestamp> {
         let Some(owned) = &self.owned else { return self.next_standby_wake() };
         let run = owned.wakes.first().map(|(at, _)| *at);
-        let plan = (owned.committing.is_none() && !owned.reloading).then(|| self.next_plan(owned));
+        let plan = (owned.committing.is_none() && !owned.looks.is_behind()).then(|| self.next_plan(owned));
         let worker = self.roster.next_loss(self.config.lost_after);
         let edit = owned.edits.iter().map(|edit| edit.give_up_at).min();
         let next = [run, plan, worker, edit].into_iter().flatten().min()?;

@@ -1,4 +1,5 @@
-//! The committer: what all shards want written, gathered for a moment and written together (group commit).
+//! The committer: what all shards want written, gathered for a moment and written together (group commit); and read, where what is read has
+//! to include what was written before.
 //!
 //! A few *lanes* write side by side; a shard always uses the same one, and a lane keeps the order of each shard. Within a batch, operations
 //! of one kind share a transaction as far as that order allows; see `batch`. How each kind is written, repeated and read back stands in
@@ -16,6 +17,7 @@ use carillon_core::ids::{AttemptNo, Epoch, Incarnation, JobId, RunKey, ServerId,
 use carillon_core::run::Run;
 use carillon_core::time::Timestamp;
 use carillon_store::SharedStore;
+use carillon_store::catalog::Plan;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -33,9 +35,22 @@ pub(crate) enum Operation {
     Slice(Slice),
     Insert(Vec<Run>),
     Trigger(Box<TriggeredRun>),
-    Advance { steps: Vec<Advance>, acks: Vec<(Incarnation, u64)>, epoch: Option<Epoch> },
-    NextAttempt { advance: Box<Advance>, acks: Vec<(Incarnation, u64)> },
+    Advance {
+        steps: Vec<Advance>,
+        acks: Vec<(Incarnation, u64)>,
+        epoch: Option<Epoch>,
+    },
+    NextAttempt {
+        advance: Box<Advance>,
+        acks: Vec<(Incarnation, u64)>,
+    },
     Move(Vec<Move>),
+    /// Reads the shard's plan, or one job's part of it, as it stands after every earlier operation of the shard.
+    Read {
+        only: Option<JobId>,
+        /// Under which it was asked for; none for a standby.
+        epoch: Option<Epoch>,
+    },
 }
 
 impl Operation {
@@ -44,7 +59,7 @@ impl Operation {
         let rows = match self {
             Self::Slice(slice) => slice.runs.len(),
             Self::Insert(runs) => runs.len(),
-            Self::Trigger(_) | Self::NextAttempt { .. } => 1,
+            Self::Trigger(_) | Self::NextAttempt { .. } | Self::Read { .. } => 1,
             Self::Advance { steps, .. } => steps.len(),
             Self::Move(moves) => moves.len(),
         };
@@ -54,7 +69,7 @@ impl Operation {
     /// Whether somebody waits for it right now, so that nothing more is gathered first.
     fn is_urgent(&self) -> bool {
         match self {
-            Self::Trigger(_) | Self::Move(_) | Self::Insert(_) => true,
+            Self::Trigger(_) | Self::Move(_) | Self::Insert(_) | Self::Read { .. } => true,
             Self::Slice(_) | Self::Advance { .. } | Self::NextAttempt { .. } => false,
         }
     }
@@ -107,7 +122,25 @@ pub(crate) enum DoneKind {
         attempt: AttemptNo,
         applied: bool,
     },
+    Read {
+        only: Option<JobId>,
+        epoch: Option<Epoch>,
+        answer: ReadAnswer,
+    },
 }
+
+/// What a look at the store has shown.
+#[derive(Debug)]
+pub(crate) enum ReadAnswer {
+    Plan(Box<Plan>),
+    /// There is no such shard.
+    Gone,
+    /// The store refuses to be read so; it was logged.
+    Failed,
+}
+
+/// The most open runs read: a horizon of 30 s at 50,000 fires a second, with room. More than that is no plan but a mistake, and is logged.
+pub(crate) const MAX_OPEN_RUNS: usize = 2_000_000;
 
 /// What became of a slice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,11 +1,11 @@
 //! The loop of one shard: it feeds the engine with what comes from workers, consoles, the store and the clock, and carries out what the
 //! engine decides. It holds no rule of its own.
 //!
-//! Begin with [`ShardLoop::run`]. How effects are carried out stands in `effects`, how a shard is read again in `reload`.
+//! Begin with [`ShardLoop::run`]. How effects are carried out stands in `effects`, how the store is looked at in `look`.
 
 mod effects;
+mod look;
 mod outbox;
-mod reload;
 mod row;
 mod telling;
 
@@ -34,8 +34,8 @@ use crate::ownership::Ownership;
 use crate::peers::Peers;
 use crate::stall::Stalls;
 use crate::switchboard::Switchboard;
+use look::Looking;
 use outbox::Outbox;
-use reload::Reloading;
 use row::RowRead;
 use telling::Telling;
 
@@ -188,8 +188,9 @@ pub(crate) struct ShardLoop {
     stop: CancellationToken,
     /// The epoch that this server holds, whether the engine has it already or the shard is still being read.
     epoch: Option<Epoch>,
-    in_flight: InFlight,
-    reloading: Reloading,
+    /// Steps handed to the store and not answered.
+    steps_in_flight: usize,
+    looking: Looking,
     stalls_seen: u64,
     /// A standby's look at the shard's row.
     row: RowRead,
@@ -200,19 +201,10 @@ pub(crate) struct ShardLoop {
     tally: Tally,
     /// Traces given by requesters; all others follow from the run's key.
     traces: HashMap<RunKey, TraceId>,
-    /// When the shard was read again last for a job that nobody knew.
-    looked_for_job: Option<tokio::time::Instant>,
     triggers: HashMap<(JobId, String), PendingTrigger>,
     edits: Vec<(JobsVersion, oneshot::Sender<Vec<RunKey>>)>,
     cancels: HashMap<RunKey, Vec<oneshot::Sender<Option<RunState>>>>,
     retries: HashMap<RunKey, oneshot::Sender<Result<AttemptNo, Refused>>>,
-}
-
-/// Store work handed over and not answered.
-#[derive(Debug, Default)]
-struct InFlight {
-    operations: usize,
-    steps: usize,
 }
 
 struct PendingTrigger {
@@ -244,8 +236,8 @@ impl ShardLoop {
             done_sender,
             stop,
             epoch: None,
-            in_flight: InFlight::default(),
-            reloading: Reloading::default(),
+            steps_in_flight: 0,
+            looking: Looking::default(),
             stalls_seen: shell.stalls.count(),
             row: RowRead::default(),
             telling: Telling::default(),
@@ -253,7 +245,6 @@ impl ShardLoop {
             outbox: Outbox::default(),
             tally: Tally::default(),
             traces: HashMap::new(),
-            looked_for_job: None,
             triggers: HashMap::new(),
             edits: Vec::new(),
             cancels: HashMap::new(),
@@ -272,22 +263,20 @@ impl ShardLoop {
             self.step(Input::WorkerElsewhere((*worker).clone()));
         }
         loop {
-            let paused = self.is_paused();
-            let takes_workers = !paused && self.in_flight.steps < STEPS_IN_FLIGHT;
+            let takes_workers = self.steps_in_flight < STEPS_IN_FLIGHT;
             let wake = self.next_wake();
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => break,
                 Some(done) = self.done.recv() => self.take_done(done),
-                read = self.reloading.next() => self.take_read(read),
                 row = self.row.next() => self.take_row(row),
-                Some(request) = self.requests.recv(), if !paused => self.take_request(request),
+                Some(request) = self.requests.recv() => self.take_request(request),
                 Some(event) = self.workers.recv(), if takes_workers => self.take_event(event),
                 () = tokio::time::sleep_until(wake) => {}
             }
             self.drain();
             self.look_for_stall();
-            self.proceed_with_reload();
+            self.look_again();
             self.tick();
             self.publish();
         }
@@ -303,14 +292,11 @@ impl ShardLoop {
             self.take_done(done);
         }
         for _ in 0..DRAIN {
-            if self.is_paused() {
-                break;
-            }
             let Ok(request) = self.requests.try_recv() else { break };
             self.take_request(request);
         }
         for _ in 0..DRAIN {
-            if self.is_paused() || self.in_flight.steps >= STEPS_IN_FLIGHT {
+            if self.steps_in_flight >= STEPS_IN_FLIGHT {
                 break;
             }
             let Ok(event) = self.workers.try_recv() else { break };
@@ -321,15 +307,13 @@ impl ShardLoop {
     fn next_wake(&self) -> tokio::time::Instant {
         // With nothing to wait for the loop looks around once a second, which costs nothing.
         let mut wake = tokio::time::Instant::now() + std::time::Duration::from_secs(1);
-        if let Some(at) = self.reloading.next_wake() {
+        if let Some(at) = self.looking.next_wake() {
             wake = wake.min(at);
         }
         if let Some(at) = self.telling.due_at() {
             wake = wake.min(at);
         }
-        if !self.is_paused()
-            && let Some(at) = self.engine.next_wake()
-        {
+        if let Some(at) = self.engine.next_wake() {
             wake = wake.min(tokio::time::Instant::now() + self.shell.clock.until(at));
         }
         wake
@@ -337,7 +321,7 @@ impl ShardLoop {
 
     fn tick(&mut self) {
         let now = self.shell.clock.now();
-        if !self.is_paused() && self.engine.next_wake().is_some_and(|at| at <= now) {
+        if self.engine.next_wake().is_some_and(|at| at <= now) {
             self.step(Input::Tick);
         }
         self.carry_out();
@@ -448,7 +432,7 @@ impl ShardLoop {
         }
         self.epoch = Some(epoch);
         self.shell.metrics.handovers.inc();
-        self.want_reload(std::time::Duration::ZERO);
+        self.look_at(None);
     }
 
     /// Forgets everything but the workers; what is on its way to the store still arrives there.
@@ -456,7 +440,7 @@ impl ShardLoop {
         if let Some(epoch) = self.epoch.take() {
             tracing::info!(shard = %self.id, %epoch, why, "the shard is owned here no longer");
         }
-        self.reloading = Reloading::default();
+        self.forget_looks();
         self.step(Input::Disown);
         self.shell.maps.disown(self.id);
         self.traces.clear();

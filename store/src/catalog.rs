@@ -28,6 +28,19 @@ pub struct Group {
     pub updated_at: Timestamp,
 }
 
+/// A shard's plan: its row, its jobs and their open runs, all read as of one instant.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The row.
+    pub shard: ShardRow,
+    /// The jobs, in id order.
+    pub jobs: Vec<Job>,
+    /// Their runs that are planned or running, in key order.
+    pub open_runs: Vec<Run>,
+    /// For jobs with a fixed delay and no open scheduled run: when their newest run became final.
+    pub last_finals: Vec<(JobId, Timestamp)>,
+}
+
 /// Which jobs to list. Empty fields do not restrict.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct JobFilter {
@@ -165,8 +178,14 @@ pub trait CatalogStore {
     /// How many jobs match, counted no further than `cap`.
     async fn count_jobs(&self, filter: &JobFilter, cap: usize) -> Result<usize, StoreError>;
 
-    /// A shard's row and all its jobs as of one snapshot: what an owner plans with.
-    async fn load_shard(&self, shard: ShardId) -> Result<Option<(ShardRow, Vec<Job>)>, StoreError>;
+    /// What the shard's holders go by, as of one snapshot; at most `limit` open runs. With `only` one job's part of it. None where there is
+    /// no such shard.
+    async fn load_plan(
+        &self,
+        shard: ShardId,
+        only: Option<JobId>,
+        limit: usize,
+    ) -> Result<Option<Plan>, StoreError>;
 
     /// The versions of a job, newest first, at most `limit`.
     async fn job_versions(&self, job: JobId, limit: usize) -> Result<Vec<Job>, StoreError>;

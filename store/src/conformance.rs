@@ -106,7 +106,9 @@ promises! {
         a_group_with_jobs_is_not_deleted,
         groups_are_paged_in_id_order,
         jobs_are_found_by_every_filter,
-        a_loaded_shard_is_one_snapshot;
+        a_loaded_plan_is_one_snapshot,
+        the_plan_of_one_job_is_its_part_of_the_whole,
+        the_plan_tells_when_a_job_with_a_delay_ended_last;
     edits: a_created_job_and_its_fires_are_one_commit,
         an_edit_cancels_replans_and_inserts,
         a_fire_that_comes_back_is_planned_again,

@@ -11,6 +11,7 @@ pub(crate) mod groups;
 pub(crate) mod hand_overs;
 pub(crate) mod history;
 pub(crate) mod jobs;
+pub(crate) mod load;
 pub(crate) mod logs;
 pub(crate) mod maps;
 pub(crate) mod migrations;

@@ -41,7 +41,8 @@ impl Planned {
 
     /// Plans as the owner does: the watermark with every fire up to it, in one transaction.
     async fn plan(&self, ahead: Span) {
-        let (row, jobs) = self.world.store.load_shard(self.shard()).await.unwrap().unwrap();
+        let plan = self.world.store.load_plan(self.shard(), None, 0).await.unwrap().unwrap();
+        let (row, jobs) = (plan.shard, plan.jobs);
         let to = self.world.now() + ahead;
         let mut runs = Vec::new();
         for job in &jobs {
@@ -273,7 +274,8 @@ async fn an_edit_that_meets_the_planner_is_computed_again() {
         let every = format!("{}s", 2 + round % 3);
         let edit = planned.patch(json!({"schedule": {"type": "fixed_rate", "every": every}}));
         let plan = async {
-            let (row, jobs) = planned.world.store.load_shard(planned.shard()).await.unwrap().unwrap();
+            let plan = planned.world.store.load_plan(planned.shard(), None, 0).await.unwrap().unwrap();
+            let (row, jobs) = (plan.shard, plan.jobs);
             let to = row.planned_until + Span::from_secs(3);
             let job = &jobs[0];
             let fires = job.compile().unwrap().fires(row.planned_until.max(job.effective_from), to, 1_000);
@@ -290,7 +292,8 @@ async fn an_edit_that_meets_the_planner_is_computed_again() {
             planned.world.store.commit_slices(&[slice]).await.unwrap();
         };
         tokio::join!(edit, plan);
-        let (row, jobs) = planned.world.store.load_shard(planned.shard()).await.unwrap().unwrap();
+        let plan = planned.world.store.load_plan(planned.shard(), None, 0).await.unwrap().unwrap();
+        let (row, jobs) = (plan.shard, plan.jobs);
         let wanted = jobs[0].compile().unwrap().fires(jobs[0].effective_from, row.planned_until, 1_000);
         let open = |run: &Run| run.state == RunState::Planned && run.key.fire_time > jobs[0].effective_from;
         let rows: Vec<_> = planned.rows().await.into_iter().filter(open).collect();

@@ -83,7 +83,7 @@ impl Engine {
                 return self.ask_to_stop(now, key, reason, false);
             }
         } else {
-            if self.owned_ref().frozen.contains_key(&key.job) {
+            if self.owned_ref().looks.is_frozen(key.job) {
                 // The look at the store that was asked for wakes it.
                 return;
             }
@@ -100,7 +100,7 @@ impl Engine {
                 Turn::Free => {}
                 Turn::Wait => {
                     self.hold(now, key);
-                    if !self.owned_ref().reloading {
+                    if !self.owned_ref().looks.is_behind() {
                         // With a worker of its own it may follow the one before it there, and need not wait for its end.
                         let naming = self.naming(key);
                         self.name(now, naming.into_iter().collect());
@@ -215,7 +215,7 @@ impl Engine {
     /// Names a worker for runs that have none, ahead of their time, so that arming them needs no store.
     pub(super) fn assign(&mut self, now: Timestamp) {
         let Some(owned) = &self.owned else { return };
-        if owned.unassigned.is_empty() || owned.reloading {
+        if owned.unassigned.is_empty() || owned.looks.is_behind() {
             return;
         }
         let moves: Vec<Move> = owned.unassigned.iter().filter_map(|key| self.naming(*key)).collect();

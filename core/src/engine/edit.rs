@@ -7,7 +7,6 @@ use super::owned::GoneRun;
 use super::report::{Report, ReportKind};
 use super::{Effect, Engine};
 use crate::ids::{AttemptNo, Incarnation, JobId, JobsVersion, PlanNo, RunKey};
-use crate::job::DEFAULT_START_WINDOW;
 use crate::run::RunState;
 use crate::time::{Span, Timestamp};
 
@@ -46,12 +45,15 @@ impl Engine {
         touched: Vec<RunKey>,
     ) {
         let Some(owned) = &mut self.owned else {
-            // Without the shard nothing can be said for its workers; but it need not arm what it knows to be gone.
+            // Without the shard nothing can be said for its workers; but it need not arm what it knows to be gone, and what is new it can
+            // arm where the owner does not.
             self.standby.close(&touched);
+            self.look_at_copied_job(job);
             return self.effects.push(Effect::EditSettled { jobs_version, may_start: touched });
         };
-        let frozen = owned.frozen.entry(job).or_insert(jobs_version);
-        *frozen = (*frozen).max(jobs_version);
+        if jobs_version > owned.jobs_version {
+            owned.looks.note_edit(jobs_version, job);
+        }
         let give_up_at = now.saturating_add(PATIENCE);
         let (waiting, may_start) = (BTreeMap::new(), Vec::new());
         owned.take_back(job);
@@ -64,18 +66,22 @@ impl Engine {
             seen: false,
             give_up_at,
         });
-        self.reload();
+        self.look_at_job(job);
     }
 
-    /// After a reload: withdraws the old plans of what was touched, and lets the edits wait for the workers' word. Workers are asked whether
+    /// After a look at the store that shows what came of the edits for which `seen` is true: withdraws the old plans of what was touched, and lets the edits wait for the workers' word. Workers are asked whether
     /// or not this engine armed them: another one that does not know yet that it was replaced may.
     ///
-    /// A row that is cancelled and that this engine never had, since it became the owner after the edit, may have been or still be armed by
-    /// holders that go by the plan of the owner before it: nobody here knows at which worker.
-    pub(super) fn withdraw(&mut self, now: Timestamp, gone: &BTreeMap<RunKey, OpenRun>) {
-        let jobs_version = self.owned_ref().jobs_version;
+    /// A row that is cancelled and that this engine never had may have been or still be armed by holders that go by the plan of an owner
+    /// before, or by the row as they read it: nobody here knows at which worker.
+    pub(super) fn withdraw(
+        &mut self,
+        gone: &BTreeMap<RunKey, OpenRun>,
+        seen: impl Fn(JobsVersion, JobId) -> bool,
+    ) {
         let mut edits = std::mem::take(&mut self.owned_mut().edits);
-        for edit in edits.iter_mut().filter(|edit| edit.jobs_version <= jobs_version) {
+        let unseen = edits.iter_mut().filter(|edit| !edit.seen && seen(edit.jobs_version, edit.job));
+        for edit in unseen {
             edit.seen = true;
             let touched = std::mem::take(&mut edit.touched);
             edit.may_start.extend(self.untouched(edit.job, &touched));
@@ -88,29 +94,21 @@ impl Engine {
                 match self.old_plan(key, gone) {
                     Some(Some(withdrawal)) => _ = edit.waiting.insert(key, withdrawal),
                     Some(None) => {}
-                    None if self.is_new_owner(now) => edit.may_start.push(key),
-                    // Not even told to have been planned: nobody was.
-                    None => {}
+                    None => edit.may_start.push(key),
                 }
             }
         }
         for (key, withdrawal) in edits.iter().flat_map(|edit| &edit.waiting) {
             self.disarm(withdrawal.from, *key, withdrawal.attempt, withdrawal.plan_no);
         }
-        let later = edits.iter().any(|edit| edit.jobs_version > jobs_version);
         self.owned_mut().edits = edits;
-        if later {
-            // The snapshot was read before that edit.
-            self.reload();
-        }
     }
 
     /// Runs of the job that the edit did not touch since they came after it, by somebody who did not know of it: another holder may have
     /// been told of them with the old version.
     fn untouched<'a>(&'a self, job: JobId, touched: &'a [RunKey]) -> impl Iterator<Item = RunKey> + 'a {
         let owned = self.owned_ref();
-        let open = owned.by_job.get(&job).into_iter().flatten().map(|(_, key)| *key);
-        open.filter(|key| {
+        owned.runs_of(job).filter(|key| {
             let open = &owned.runs[key];
             open.run.worker.is_some() && open.run.state == RunState::Planned && !touched.contains(key)
         })
@@ -134,12 +132,6 @@ impl Engine {
         }
         let GoneRun { worker, attempt, plan_no, .. } = *owned.gone_lately.get(&key)?;
         Some(Some(Withdrawal { from: worker, attempt, plan_no }))
-    }
-
-    /// Whether holders may go by the plan of an earlier owner, with runs in it that were gone when this one first looked.
-    fn is_new_owner(&self, now: Timestamp) -> bool {
-        let longest = self.config.horizon.saturating_add(DEFAULT_START_WINDOW);
-        now.since(self.owned_ref().since) < longest
     }
 
     /// Takes a worker's word on a withdrawn run.

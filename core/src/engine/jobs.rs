@@ -30,25 +30,41 @@ impl Jobs {
     pub(super) fn load(jobs: Vec<Job>, planned_until: Timestamp, mut earlier: Self) -> Self {
         let mut loaded = Self::default();
         for job in jobs {
-            let id = job.id;
-            let known = earlier.jobs.remove(&id).filter(|entry| entry.job.job.version == job.version);
-            let turn = known.as_ref().map_or(0, |entry| entry.turn);
-            let compiled = match known {
-                Some(entry) => entry.job,
-                None => match JobInForce::compile(job) {
-                    Ok(compiled) => Arc::new(compiled),
-                    // The console validates before it stores, so only a changed time zone database leads here; the job is not planned
-                    // rather than the shard stopped, and the console shows the same error when it previews the job.
-                    Err(_) => continue,
-                },
-            };
-            let next = compiled.first_fire_after(planned_until);
-            if let Some(next) = next {
-                loaded.next.insert((next, id));
-            }
-            loaded.jobs.insert(id, Entry { job: compiled, next, turn });
+            let known = earlier.jobs.remove(&job.id);
+            loaded.insert(job, known, planned_until);
         }
         loaded
+    }
+
+    /// Puts an edited job in the place of what it was; none where it is deleted.
+    pub(super) fn replace(&mut self, id: JobId, job: Option<Job>, planned_until: Timestamp) {
+        let known = self.jobs.remove(&id);
+        if let Some(next) = known.as_ref().and_then(|entry| entry.next) {
+            self.next.remove(&(next, id));
+        }
+        if let Some(job) = job {
+            self.insert(job, known, planned_until);
+        }
+    }
+
+    fn insert(&mut self, job: Job, known: Option<Entry>, planned_until: Timestamp) {
+        let id = job.id;
+        let known = known.filter(|entry| entry.job.job.version == job.version);
+        let turn = known.as_ref().map_or(0, |entry| entry.turn);
+        let compiled = match known {
+            Some(entry) => entry.job,
+            None => match JobInForce::compile(job) {
+                Ok(compiled) => Arc::new(compiled),
+                // The console validates before it stores, so only a changed time zone database leads here; the job is not planned
+                // rather than the shard stopped, and the console shows the same error when it previews the job.
+                Err(_) => return,
+            },
+        };
+        let next = compiled.first_fire_after(planned_until);
+        if let Some(next) = next {
+            self.next.insert((next, id));
+        }
+        self.jobs.insert(id, Entry { job: compiled, next, turn });
     }
 
     pub(super) fn get(&self, job: JobId) -> Option<&Arc<JobInForce>> {

@@ -2,15 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Engine;
 use super::edit::PendingEdit;
 use super::jobs::Jobs;
+use super::look::Looks;
 use super::open_run::{OpenRun, Phase};
 use super::tell::Telling;
-use super::{Effect, Engine, Snapshot};
-use crate::change::Step;
 use crate::ids::{AttemptNo, Epoch, Incarnation, JobId, JobsVersion, PlanNo, RunKey};
-use crate::job::JobKind;
-use crate::run::{Run, RunState};
+use crate::run::Run;
 use crate::time::{Span, Timestamp};
 
 /// The state of an owner.
@@ -24,16 +23,10 @@ pub(super) struct Owned {
     pub(super) planned_runs: Vec<Run>,
     /// After a stall: nothing is done before a look at the store, or this instant.
     pub(super) held_until: Option<Timestamp>,
-    /// A reload was asked for; nothing new is planned before it.
-    pub(super) reloading: bool,
-    /// Something was refused since: what is read may be older than the cause.
-    reload_again: bool,
-    /// Since when this epoch is owned here.
-    pub(super) since: Timestamp,
+    /// What was asked of the store and has not been answered.
+    pub(super) looks: Looks,
     /// Runs that were found gone by a look at the store, with what a worker may still have of them: an edit may ask for them a moment later.
     pub(super) gone_lately: BTreeMap<RunKey, GoneRun>,
-    /// Runs whose rows the engine has had changed since it asked for the reload: what it knows of them is newer than what it will read.
-    pub(super) ahead: BTreeSet<RunKey>,
     pub(super) jobs: Jobs,
     pub(super) runs: BTreeMap<RunKey, OpenRun>,
     /// When to look at a run again: its `wake_at`, one entry a run at most.
@@ -48,8 +41,6 @@ pub(super) struct Owned {
     pub(super) unplaced: BTreeSet<RunKey>,
     /// Runs that name no worker yet: planned when none was there, or by a console.
     pub(super) unassigned: BTreeSet<RunKey>,
-    /// Jobs that were edited since the last look at the store: nothing of theirs is armed before the next one.
-    pub(super) frozen: BTreeMap<JobId, JobsVersion>,
     /// Edits whose touched runs are being withdrawn.
     pub(super) edits: Vec<PendingEdit>,
     /// What the other holders know.
@@ -179,11 +170,12 @@ impl Owned {
         }
     }
 
-    /// Looks at every run that waits for something: what it waits for may have come or gone, and a run that nobody looks at never starts.
-    fn wake_waiting(&mut self, now: Timestamp, arm_lead: Span) {
-        let waiting: Vec<(RunKey, Timestamp)> = self
-            .runs
-            .iter()
+    /// Looks at those of `keys` that wait for something: what they wait for may have come or gone, and a run that nobody looks at never
+    /// starts.
+    pub(super) fn wake_waiting(&mut self, now: Timestamp, arm_lead: Span, keys: Vec<RunKey>) {
+        let waiting: Vec<(RunKey, Timestamp)> = keys
+            .into_iter()
+            .filter_map(|key| self.runs.get_key_value(&key))
             .filter(|(_, open)| matches!(open.phase, Phase::Waiting | Phase::Held | Phase::Unplaced))
             .map(|(key, open)| (*key, open.look_at(now, arm_lead)))
             .collect();
@@ -192,7 +184,17 @@ impl Owned {
         }
     }
 
-    fn note_gone(&mut self, now: Timestamp, gone: &BTreeMap<RunKey, OpenRun>) {
+    /// The open runs of a job.
+    pub(super) fn runs_of(&self, job: JobId) -> impl Iterator<Item = RunKey> + '_ {
+        self.by_job.get(&job).into_iter().flatten().map(|(_, key)| *key)
+    }
+
+    /// Forgets what was gone long ago.
+    pub(super) fn forget_gone(&mut self, now: Timestamp) {
+        self.gone_lately.retain(|_, gone| now.since(gone.seen_at) < GONE_FOR);
+    }
+
+    pub(super) fn note_gone(&mut self, now: Timestamp, gone: &BTreeMap<RunKey, OpenRun>) {
         for (key, open) in gone {
             let OpenRun { run: Run { worker, attempt, plan_no, .. }, .. } = open;
             if let Some(worker) = *worker {
@@ -225,136 +227,11 @@ impl Owned {
 }
 
 impl Engine {
-    /// Begins to own, or sees again what stands in the store; what is known of runs that did not change is kept.
-    pub(super) fn own(&mut self, now: Timestamp, snapshot: Snapshot) {
-        let mut earlier = self.owned.take().unwrap_or_default();
-        self.jobs_seen.extend(snapshot.jobs.iter().map(|job| job.id));
-        let mut owned = Owned {
-            epoch: snapshot.epoch,
-            jobs_version: snapshot.jobs_version,
-            planned_until: snapshot.planned_until,
-            jobs: Jobs::load(snapshot.jobs, snapshot.planned_until, std::mem::take(&mut earlier.jobs)),
-            edits: std::mem::take(&mut earlier.edits),
-            frozen: std::mem::take(&mut earlier.frozen),
-            ..Owned::default()
-        };
-        if earlier.epoch == owned.epoch {
-            // A slice that is under way stays so until its fate is told.
-            owned.committing = earlier.committing;
-            owned.telling = std::mem::take(&mut earlier.telling);
-            owned.planned_runs = std::mem::take(&mut earlier.planned_runs);
-            owned.since = earlier.since;
-            owned.gone_lately = std::mem::take(&mut earlier.gone_lately);
-            owned.gone_lately.retain(|_, gone| now.since(gone.seen_at) < GONE_FOR);
-        } else {
-            owned.since = now;
-        }
-        owned.telling.look_at_all();
-        owned.frozen.retain(|_, version| *version > snapshot.jobs_version);
-        for run in snapshot.open_runs {
-            if let Some(worker) = run.worker {
-                self.roster.expect(worker, now);
-            }
-            let ahead = earlier.ahead.contains(&run.key);
-            let open = match earlier.remove(run.key) {
-                // It ended here, and its row will say so.
-                None if ahead => continue,
-                Some(open) if ahead && !open.is_answered_by(&run) => open,
-                Some(open) if open.run.attempt == run.attempt && open.run.plan_no >= run.plan_no => {
-                    if open.run.job_version == run.job_version {
-                        self.seen_again(now, open, run, &owned)
-                    } else {
-                        // A database that failed over lost the plan that is known here, and an edit gave its number away again.
-                        let lost_plan = Some(open.run.plan_no);
-                        OpenRun { lost_plan, perhaps_armed: true, ..self.taken_over(now, run, &owned) }
-                    }
-                }
-                _ => self.taken_over(now, run, &owned),
-            };
-            owned.insert(open.with_job(&owned.jobs));
-        }
-        owned.wake_waiting(now, self.config.arm_lead);
-        let gone = std::mem::take(&mut earlier.runs);
-        owned.note_gone(now, &gone);
-        self.owned = Some(owned);
-        self.standby.forget_copy();
-        self.disarm_gone(&gone);
-        self.withdraw(now, &gone);
-        self.assign(now);
-        self.resume_maps();
-        self.follow_fixed_delays(now, &snapshot.last_finals);
-        if earlier.reload_again {
-            self.reload();
-        }
-    }
-
-    /// A known run whose row is as it was known, or further where its plan was being changed.
-    fn seen_again(&self, now: Timestamp, mut open: OpenRun, row: Run, owned: &Owned) -> OpenRun {
-        if open.phase == Phase::Moving {
-            // The outcome of its change was unknown, or a refusal, or was told by the row first.
-            if row.state == RunState::Running {
-                return self.taken_over(now, row, owned);
-            }
-            open.run = row;
-            open.phase = Phase::Waiting;
-            open.wake_at = Some(now);
-        }
-        open
-    }
-
-    /// An open run as it is found in the store.
-    fn taken_over(&self, now: Timestamp, run: Run, owned: &Owned) -> OpenRun {
-        let running = run.state == RunState::Running;
-        let job = owned.jobs.get(run.key.job).cloned();
-        let mut open = OpenRun::new(run, job);
-        if running {
-            open.phase = Phase::Started;
-            open.perhaps_armed = true;
-            open.wake_at = Some(now);
-        } else {
-            let arm_at = open.run.due_at.saturating_sub(self.config.arm_lead);
-            open.perhaps_armed =
-                open.run.worker.is_some() && arm_at <= now.saturating_add(self.config.clock_margin);
-            open.wake_at = Some(arm_at.max(now));
-        }
-        open
-    }
-
-    /// What is not open any longer must not start at a worker that may have it.
-    fn disarm_gone(&mut self, gone: &BTreeMap<RunKey, OpenRun>) {
-        for (key, open) in gone {
-            if let (true, Some(worker)) = (open.phase.is_at_worker(), open.run.worker) {
-                self.disarm(worker, *key, open.run.attempt, open.run.plan_no);
-            }
-        }
-    }
-
-    /// Lets the shell drive the maps of parallel runs that are under way.
-    fn resume_maps(&mut self) {
-        let Some(owned) = &self.owned else { return };
-        for open in owned.runs.values() {
-            let Some(job) = &open.job else { continue };
-            if open.phase == Phase::Started && job.job.spec.kind == JobKind::Parallel {
-                self.effects.push(Effect::MapOpen { run: Box::new(open.run.clone()), job: job.clone() });
-            }
-        }
-    }
-
     /// Ends to own: what it knew of the plan is its copy until the next owner tells its own.
     pub(super) fn disown(&mut self, now: Timestamp) {
         if let Some(news) = self.plan_so_far() {
-            self.owned = None;
-            self.standby.begin_anew(now, news, &self.config);
-        }
-    }
-
-    pub(super) fn stalled(&mut self, now: Timestamp, patience: Span) {
-        match &mut self.owned {
-            Some(owned) => {
-                owned.held_until = Some(now.saturating_add(patience));
-                self.reload();
-            }
-            None => self.standby.hold(now, patience),
+            let edited = self.owned.take().map(|owned| owned.looks.edited_jobs()).unwrap_or_default();
+            self.standby.begin_anew(now, news, edited, &self.config);
         }
     }
 
@@ -363,39 +240,5 @@ impl Engine {
         let Some(owned) = &mut self.owned else { return false };
         owned.held_until = owned.held_until.filter(|held| now < *held);
         owned.held_until.is_some()
-    }
-
-    /// Notes the runs of which the engine knows more than a reload under way will read.
-    pub(super) fn note_ahead(&mut self) {
-        let Some(owned) = self.owned.as_mut().filter(|owned| owned.reloading) else { return };
-        let asked_now = self.effects.iter().position(|effect| matches!(effect, Effect::Reload));
-        for effect in self.effects.iter().skip(asked_now.unwrap_or(0)) {
-            match effect {
-                Effect::Advance { steps, .. } => {
-                    let lively = steps.iter().filter(|step| !matches!(step.step, Step::LateNews { .. }));
-                    owned.ahead.extend(lively.map(|step| step.key));
-                }
-                Effect::NextAttempt { advance, .. } => _ = owned.ahead.insert(advance.key),
-                Effect::Move(moves) => owned.ahead.extend(moves.iter().map(|made| made.key)),
-                _ => {}
-            }
-        }
-    }
-
-    /// What the engine decided was not applied: it looks at the store, and at what it reads only if it was asked for after this.
-    pub(super) fn reload_for_refusal(&mut self) {
-        if let Some(owned) = self.owned.as_mut().filter(|owned| owned.reloading) {
-            owned.reload_again = true;
-        }
-        self.reload();
-    }
-
-    pub(super) fn reload(&mut self) {
-        if let Some(owned) = &mut self.owned
-            && !owned.reloading
-        {
-            owned.reloading = true;
-            self.effects.push(Effect::Reload);
-        }
     }
 }

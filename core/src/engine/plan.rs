@@ -15,7 +15,7 @@ impl Engine {
     /// Plans the next slice when the lead has shrunk by one.
     pub(super) fn plan(&mut self, now: Timestamp) {
         let Some(owned) = &self.owned else { return };
-        if owned.committing.is_some() || owned.reloading || now < self.next_plan(owned) {
+        if owned.committing.is_some() || owned.looks.is_behind() || now < self.next_plan(owned) {
             return;
         }
         let from = owned.planned_until;

@@ -79,25 +79,15 @@ impl Engine {
         }
     }
 
-    /// A new owner sees to it that each job with a fixed delay has its next run.
-    pub(super) fn follow_fixed_delays(&mut self, now: Timestamp, last_finals: &[(JobId, Timestamp)]) {
+    /// After a look at the store: a job with a fixed delay has its next run.
+    pub(super) fn resume_fixed_delay(&mut self, now: Timestamp, job: JobId, last_final: Option<Timestamp>) {
         let owned = self.owned_ref();
-        let waiting: Vec<(JobId, Timestamp)> = owned
-            .jobs
-            .iter()
-            .filter(|job| job.has_fixed_delay())
-            .filter(|job| {
-                let open = owned.by_job.get(&job.job.id).into_iter().flatten();
-                !open.into_iter().any(|(_, key)| key.ordinal == 0)
-            })
-            .map(|job| {
-                let last = last_finals.iter().find(|(id, _)| *id == job.job.id).map(|(_, at)| *at);
-                (job.job.id, last.map_or(job.job.effective_from, |last| last.max(job.job.effective_from)))
-            })
-            .collect();
-        for (job, after) in waiting {
-            self.insert_successor(now, job, after);
+        let Some(in_force) = owned.jobs.get(job).filter(|job| job.has_fixed_delay()) else { return };
+        if owned.runs_of(job).any(|key| key.ordinal == 0) {
+            return;
         }
+        let from = in_force.job.effective_from;
+        self.insert_successor(now, job, last_final.map_or(from, |last| last.max(from)));
     }
 
     fn insert_successor(&mut self, now: Timestamp, job: JobId, after: Timestamp) {

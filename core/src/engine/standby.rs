@@ -10,7 +10,7 @@ mod watch;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Engine, JobInForce, PlanNews, Report, ReportKind};
+use super::{Effect, Engine, JobInForce, JobSnapshot, PlanNews, Report, ReportKind};
 use crate::ids::{Epoch, Incarnation, JobId, RunKey};
 use crate::run::{Run, RunState};
 use crate::time::{Span, Timestamp};
@@ -43,6 +43,8 @@ pub(super) struct Standby {
     wakes: BTreeSet<(Timestamp, RunKey)>,
     /// The copied runs of each job, in the order they are due.
     by_job: BTreeMap<JobId, BTreeSet<(Timestamp, RunKey)>>,
+    /// Edited jobs whose rows are being read, and whether they were edited again since: nothing of theirs is armed before the answer.
+    edited: BTreeMap<JobId, bool>,
     /// After a stall nothing is armed before the owner is heard, or this instant.
     held_until: Option<Timestamp>,
     watch: Watch,
@@ -122,6 +124,27 @@ impl Engine {
         }
     }
 
+    /// Asks for the rows of an edited job: its owner may not live to tell of it.
+    pub(super) fn look_at_copied_job(&mut self, job: JobId) {
+        match self.standby.edited.get_mut(&job) {
+            Some(again) => *again = true,
+            None => {
+                self.standby.edited.insert(job, false);
+                self.effects.push(Effect::ReadJob(job));
+            }
+        }
+    }
+
+    /// Takes the rows of an edited job over into the copy.
+    pub(super) fn copy_job(&mut self, now: Timestamp, read: JobSnapshot) {
+        let job = read.job;
+        let Some(again) = self.standby.edited.remove(&job) else { return };
+        self.standby.take_job(now, read, &self.config);
+        if again {
+            self.look_at_copied_job(job);
+        }
+    }
+
     /// What a standby does when time passes.
     pub(super) fn stand_by(&mut self, now: Timestamp) {
         if self.standby.held_until.is_some_and(|until| now < until) {
@@ -142,18 +165,26 @@ impl Engine {
 }
 
 impl Standby {
-    /// Begins with what the server knew as the owner.
-    pub(super) fn begin_anew(&mut self, now: Timestamp, news: PlanNews, config: &super::EngineConfig) {
+    /// Begins with what the server knew as the owner, and the edited jobs whose rows it has asked for.
+    pub(super) fn begin_anew(
+        &mut self,
+        now: Timestamp,
+        news: PlanNews,
+        edited: Vec<JobId>,
+        config: &super::EngineConfig,
+    ) {
+        self.edited = edited.into_iter().map(|job| (job, false)).collect();
         self.watch.note_epoch(now, news.epoch);
         self.watch.begin_anew();
         self.take(now, news, config);
     }
 
-    /// Forgets the plan of others: the server owns the shard.
-    pub(super) fn forget_copy(&mut self) {
+    /// Forgets the plan of others: the server owns the shard. Answers the edited jobs whose rows are being read.
+    pub(super) fn forget_copy(&mut self) -> Vec<JobId> {
         self.copy_of = None;
         self.jobs.clear();
         self.forget_runs();
+        std::mem::take(&mut self.edited).into_keys().collect()
     }
 
     fn forget_runs(&mut self) {
@@ -187,6 +218,40 @@ impl Standby {
         for run in news.opened {
             let before = known.remove(&run.key).or_else(|| self.remove(run.key));
             self.insert(now, run, before, config);
+        }
+    }
+
+    /// Takes over the committed rows of an edited job, which anybody may arm. Where the owner has told of a later plan, that one stays.
+    fn take_job(&mut self, now: Timestamp, read: JobSnapshot, config: &super::EngineConfig) {
+        if self.copy_of != Some(read.epoch) {
+            // All of the plan of another owner is on its way.
+            return;
+        }
+        let in_force = read.in_force.and_then(|job| JobInForce::compile(job).ok());
+        let stale = |job: &JobInForce| {
+            self.jobs.get(&read.job).is_some_and(|known| known.job.version > job.job.version)
+        };
+        if in_force.as_ref().is_some_and(stale) {
+            return;
+        }
+        let rows = if in_force.is_some() { read.open_runs } else { Vec::new() };
+        match in_force {
+            Some(job) => _ = self.jobs.insert(read.job, Arc::new(job)),
+            None => _ = self.jobs.remove(&read.job),
+        }
+        let open: BTreeSet<RunKey> = rows.iter().map(|run| run.key).collect();
+        let copied: Vec<RunKey> =
+            self.by_job.get(&read.job).into_iter().flatten().map(|(_, key)| *key).collect();
+        for key in copied.into_iter().filter(|key| !open.contains(key)) {
+            self.remove(key);
+        }
+        let plan = |run: &Run| (run.attempt, run.plan_no);
+        for run in rows {
+            let told_later = self.runs.get(&run.key).is_some_and(|known| plan(&known.run) > plan(&run));
+            if !told_later {
+                let before = self.remove(run.key);
+                self.insert(now, run, before, config);
+            }
         }
     }
 

@@ -56,7 +56,9 @@ pub(super) struct Telling {
     /// Runs to be compared with what was told; the cost of telling is by the change.
     changed: BTreeSet<RunKey>,
     /// The job set was read anew.
-    jobs_changed: bool,
+    look_at_jobs: bool,
+    /// Jobs that were read anew.
+    jobs_changed: BTreeSet<JobId>,
 }
 
 impl Telling {
@@ -66,8 +68,13 @@ impl Telling {
 
     /// After a look at the store: every run and job is compared.
     pub(super) fn look_at_all(&mut self) {
-        self.jobs_changed = true;
+        self.look_at_jobs = true;
         self.changed.extend(self.runs.keys().copied());
+    }
+
+    /// After a look at the rows of a job.
+    pub(super) fn look_at(&mut self, job: JobId) {
+        self.jobs_changed.insert(job);
     }
 }
 
@@ -103,7 +110,7 @@ impl Engine {
 impl Owned {
     /// Whether others may arm the run: its row is committed as it is known, and its job is in force and not being edited.
     fn is_tellable(&self, open: &OpenRun) -> bool {
-        open.phase != Phase::Moving && open.job.is_some() && !self.frozen.contains_key(&open.run.key.job)
+        open.phase != Phase::Moving && open.job.is_some() && !self.looks.is_frozen(open.run.key.job)
     }
 
     /// The job's runs are nobody's to arm until the edit has been read.
@@ -124,9 +131,7 @@ impl Owned {
             opened: Vec::new(),
             closed: Vec::new(),
         };
-        if std::mem::take(&mut self.telling.jobs_changed) {
-            self.job_changes(&mut news);
-        }
+        self.job_changes(&mut news);
         for key in std::mem::take(&mut self.telling.changed) {
             match self.runs.get(&key).filter(|open| self.is_tellable(open)) {
                 Some(open) => {
@@ -148,14 +153,22 @@ impl Owned {
     }
 
     fn job_changes(&mut self, news: &mut PlanNews) {
-        let told = std::mem::take(&mut self.telling.jobs);
-        for job in self.jobs.iter() {
-            let (id, version) = (job.job.id, job.job.version);
-            self.telling.jobs.insert(id, version);
-            if told.get(&id) != Some(&version) {
-                news.jobs.push(job.clone());
+        let mut changed = std::mem::take(&mut self.telling.jobs_changed);
+        if std::mem::take(&mut self.telling.look_at_jobs) {
+            changed.extend(self.telling.jobs.keys().copied());
+            changed.extend(self.jobs.iter().map(|job| job.job.id));
+        }
+        for id in changed {
+            match self.jobs.get(id) {
+                Some(job) => {
+                    let version = job.job.version;
+                    if self.telling.jobs.insert(id, version) != Some(version) {
+                        news.jobs.push(job.clone());
+                    }
+                }
+                None if self.telling.jobs.remove(&id).is_some() => news.gone_jobs.push(id),
+                None => {}
             }
         }
-        news.gone_jobs.extend(told.into_keys().filter(|id| !self.telling.jobs.contains_key(id)));
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use carillon_core::change::{Advance, Fence, Insertion, Move, Slice, Step, TriggeredRun};
 use carillon_core::edit::{SeenShard, edit_plan};
-use carillon_core::engine::Snapshot;
+use carillon_core::engine::{JobSnapshot, Snapshot};
 use carillon_core::ids::{AttemptNo, Epoch, Incarnation, JobId, JobVersion, JobsVersion, RunKey, ShardId};
 use carillon_core::job::{Job, JobSpec};
 use carillon_core::run::{Attempt, ReasonCode, Run, RunState};
@@ -72,6 +72,18 @@ impl Store {
             jobs: self.jobs.values().cloned().collect(),
             open_runs: self.runs.values().filter(|run| !run.state.is_final()).cloned().collect(),
             last_finals: self.last_finals(),
+        }
+    }
+
+    pub(crate) fn job_snapshot(&self, job: JobId) -> JobSnapshot {
+        let Snapshot { epoch, jobs_version, open_runs, last_finals, .. } = self.snapshot();
+        JobSnapshot {
+            job,
+            epoch,
+            jobs_version,
+            in_force: self.jobs.get(&job).cloned(),
+            open_runs: open_runs.into_iter().filter(|run| run.key.job == job).collect(),
+            last_final: last_finals.into_iter().find(|(id, _)| *id == job).map(|(_, at)| at),
         }
     }
 

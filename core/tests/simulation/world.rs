@@ -82,6 +82,7 @@ pub(crate) struct Promise {
 
 /// An edit whose console waits for the owner's word.
 pub(crate) struct PendingEdit {
+    asked: usize,
     jobs_version: JobsVersion,
     job: JobId,
     version: JobVersion,
@@ -279,6 +280,7 @@ impl World {
             Event::Resume(at) => self.resume(at.server),
             Event::Edit => self.edit(),
             Event::EditTold(at, edited) => self.edit_told(at.server, *edited),
+            Event::StandbyTold(at, edited) => self.standby_told(at.server, *edited),
             Event::Trigger => self.trigger(),
             Event::Trouble => self.trouble(),
             Event::KillOwner => self.kill_owner(),

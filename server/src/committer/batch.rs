@@ -15,6 +15,7 @@ pub(super) enum Kind {
     Trigger,
     Advance,
     Move,
+    Read,
 }
 
 impl Kind {
@@ -25,6 +26,7 @@ impl Kind {
             Operation::Trigger(_) => Self::Trigger,
             Operation::Advance { .. } | Operation::NextAttempt { .. } => Self::Advance,
             Operation::Move(_) => Self::Move,
+            Operation::Read { .. } => Self::Read,
         }
     }
 }

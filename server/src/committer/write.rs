@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use carillon_core::change::{Advance, Insertion, Move, Slice, Step, TriggeredRun};
-use carillon_core::ids::{AttemptNo, Epoch, Incarnation, RunKey, ServerId, ShardId};
+use carillon_core::ids::{AttemptNo, Epoch, Incarnation, JobId, RunKey, ServerId, ShardId};
 use carillon_core::run::{Run, RunState};
 use carillon_proto::v1::{ReportAck, ServerMessage, server_message::Message};
 use carillon_store::runs::SliceOutcome;
@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::batch::{Batch, Kind, Stage};
-use super::{CommitterParts, Done, DoneKind, Operation, SliceFate, Work};
+use super::{CommitterParts, Done, DoneKind, MAX_OPEN_RUNS, Operation, ReadAnswer, SliceFate, Work};
 use crate::metrics::Metrics;
 use crate::switchboard::Switchboard;
 
@@ -85,6 +85,7 @@ impl Writer {
                 Kind::Trigger => self.triggers(work).await,
                 Kind::Advance => self.advances(work).await,
                 Kind::Move => self.moves(work).await,
+                Kind::Read => self.reads(work).await,
             }
         }
     }
@@ -184,6 +185,38 @@ impl Writer {
                 Err(error) => {
                     if !self.may_pass(&mut tries, "shard", &error).await {
                         return SliceFate::Changed;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads side by side; what comes later in the lane waits, so that a shard hears what it wrote after what it read.
+    async fn reads(&self, work: Vec<Work>) {
+        let reads = work.into_iter().map(|Work { shard, operation, done }| async move {
+            let rows = operation.rows();
+            if let Operation::Read { only, epoch } = operation {
+                let answer = self.read_plan(shard, only).await;
+                let _ = done.send(Done { rows, kind: DoneKind::Read { only, epoch, answer } });
+            }
+        });
+        futures::future::join_all(reads).await;
+    }
+
+    async fn read_plan(&self, shard: ShardId, only: Option<JobId>) -> ReadAnswer {
+        let mut tries = Tries::new();
+        loop {
+            let since = Instant::now();
+            match self.store.load_plan(shard, only, MAX_OPEN_RUNS).await {
+                Ok(plan) => {
+                    let rows = plan.as_ref().map_or(0, |plan| plan.jobs.len() + plan.open_runs.len());
+                    self.succeeded(&tries, "load_plan", since, rows);
+                    return plan.map_or(ReadAnswer::Gone, |plan| ReadAnswer::Plan(Box::new(plan)));
+                }
+                Err(error) => {
+                    if !self.may_pass(&mut tries, "load_plan", &error).await {
+                        tracing::error!(%shard, error = %crate::chain(&error), "the store does not give the plan of a shard");
+                        return ReadAnswer::Failed;
                     }
                 }
             }

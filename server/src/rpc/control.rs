@@ -202,13 +202,17 @@ impl Control for ControlService {
             .iter()
             .map(|run| convert::run_key("touched", Some(*run)))
             .collect::<Result<_, _>>()?;
-        let handle = self.owned(shard).await?;
-        let (reply, answer) = oneshot::channel();
         let jobs_version = JobsVersion::new(request.jobs_version);
         let job = JobId::new(request.job);
-        handle
-            .request(ShardRequest::JobsChanged { jobs_version, job, touched: touched.clone(), reply })
-            .await;
+        let changed =
+            |reply| ShardRequest::JobsChanged { jobs_version, job, touched: touched.clone(), reply };
+        // A standby cannot answer for the workers, but it is to know: the owner may not live to tell it.
+        if let Some(standby) = self.switchboard.shard(shard).filter(|handle| handle.view().epoch.is_none()) {
+            standby.request(changed(oneshot::channel().0)).await;
+        }
+        let handle = self.owned(shard).await?;
+        let (reply, answer) = oneshot::channel();
+        handle.request(changed(reply)).await;
         // What could not be asked in time may still start: saying so is the safe side.
         let may_start = match tokio::time::timeout(EDIT_PATIENCE, answer).await {
             Ok(Ok(may_start)) => may_start,

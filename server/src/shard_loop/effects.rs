@@ -5,14 +5,10 @@ use carillon_core::engine::{Effect, Input};
 use carillon_core::ids::{Incarnation, JobId, RunKey, TraceId};
 use carillon_core::run::RunState;
 use carillon_proto::v1::{Cancel, Disarm};
-use std::time::Duration;
 
 use super::{Refused, ShardLoop, answer};
 use crate::committer::{Done, DoneKind, Operation, SliceFate};
 use crate::rpc::convert::{self, run_ref};
-
-/// How often the shard is read again for jobs that nobody knows: requests for wrong jobs must not keep the store busy.
-const LOOK_FOR_JOB_EVERY: Duration = Duration::from_secs(1);
 
 impl ShardLoop {
     /// Carries out what the engine has decided, in order.
@@ -29,6 +25,7 @@ impl ShardLoop {
                     | Effect::NextAttempt { .. }
                     | Effect::Move(_)
                     | Effect::Reload
+                    | Effect::ReadJob(_)
             );
             if stored && !steps.is_empty() {
                 let (steps, acks) = (std::mem::take(&mut steps), std::mem::take(&mut acks));
@@ -98,7 +95,8 @@ impl ShardLoop {
                 };
                 self.outbox.cancel(to, cancel);
             }
-            Effect::Reload => self.want_reload(Duration::ZERO),
+            Effect::Reload => self.look_at(None),
+            Effect::ReadJob(job) => self.look_at(Some(job)),
             Effect::Tell(news) => self.telling.add(*news),
             Effect::ReadShard => self.read_row(),
             Effect::TakeOver { seen, why } => self.shell.ownership.take_over(self.id, seen, why),
@@ -166,11 +164,7 @@ impl ShardLoop {
         let Some(pending) = self.triggers.get_mut(&key) else { return };
         if !pending.looked_again {
             pending.looked_again = true;
-            let now = tokio::time::Instant::now();
-            let recent =
-                self.looked_for_job.map_or(Duration::ZERO, |at| LOOK_FOR_JOB_EVERY.saturating_sub(now - at));
-            self.looked_for_job = Some(now + recent);
-            return self.want_reload(recent);
+            return self.look_for_unknown_job();
         }
         for reply in self.triggers.remove(&key).map(|pending| pending.replies).unwrap_or_default() {
             answer(reply, Err(Refused::UnknownJob));
@@ -190,23 +184,21 @@ impl ShardLoop {
         }
     }
 
-    fn store(&mut self, operation: Operation) {
+    pub(super) fn store(&mut self, operation: Operation) {
         let steps = operation.rows();
-        self.in_flight.operations += 1;
-        self.in_flight.steps += steps;
+        self.steps_in_flight += steps;
         self.shell.metrics.uncommitted_steps.inc_by(steps as i64);
         self.lane.submit(self.id, operation, self.done_sender.clone());
     }
 
     /// Takes the store's answer.
     pub(super) fn take_done(&mut self, done: Done) {
-        self.in_flight.operations -= 1;
-        self.in_flight.steps -= done.rows;
+        self.steps_in_flight -= done.rows;
         self.shell.metrics.uncommitted_steps.dec_by(done.rows as i64);
         match done.kind {
             DoneKind::Advanced { refused } => {
                 if refused {
-                    self.tell(Input::Refused);
+                    self.step(Input::Refused);
                 }
             }
             DoneKind::Slice { epoch, to, fate } => match fate {
@@ -214,21 +206,21 @@ impl ShardLoop {
                     if skipped > 0 {
                         self.shell.metrics.fires("skipped", skipped);
                     }
-                    self.tell(Input::SliceCommitted { epoch, to });
+                    self.step(Input::SliceCommitted { epoch, to });
                 }
                 SliceFate::Lost if self.epoch == Some(epoch) => {
                     self.step_down("another server has claimed it")
                 }
-                SliceFate::Changed => self.tell(Input::SliceRefused { epoch, to }),
+                SliceFate::Changed => self.step(Input::SliceRefused { epoch, to }),
                 // About an earlier ownership: nothing hangs on it any longer.
                 SliceFate::Lost => {}
             },
             DoneKind::Inserted { runs, refused } => {
                 if !runs.is_empty() {
-                    self.tell(Input::Inserted(runs));
+                    self.step(Input::Inserted(runs));
                 }
                 if refused {
-                    self.tell(Input::Refused);
+                    self.step(Input::Refused);
                 }
             }
             DoneKind::Triggered { job, idempotency_key, outcome, fenced } => {
@@ -241,28 +233,20 @@ impl ShardLoop {
                     if let Some(trace) = run.trace {
                         self.traces.insert(run.key, trace);
                     }
-                    self.tell(Input::Inserted(vec![*run]));
+                    self.step(Input::Inserted(vec![*run]));
                 }
                 if fenced {
-                    self.tell(Input::Refused);
+                    self.step(Input::Refused);
                 }
             }
-            DoneKind::Moved(moves) => self.tell(Input::Moved(moves)),
+            DoneKind::Moved(moves) => self.step(Input::Moved(moves)),
             DoneKind::NextAttempt { key, attempt, applied } => {
                 if let Some(reply) = self.retries.remove(&key) {
                     answer(reply, if applied { Ok(attempt) } else { Err(Refused::NotRetryable) });
                 }
-                self.tell(Input::NextAttempt { key, attempt, applied });
+                self.step(Input::NextAttempt { key, attempt, applied });
             }
-        }
-    }
-
-    /// Tells the engine what became of an effect. While it is held back for a reload the news waits: what is read then includes it.
-    fn tell(&mut self, input: Input) {
-        if self.is_paused() {
-            self.reloading.keep(input);
-        } else {
-            self.step(input);
+            DoneKind::Read { only, epoch, answer } => self.take_read(only, epoch, answer),
         }
     }
 }

@@ -11,7 +11,7 @@ use carillon_core::parallel::{MapChunk, MapHeader, MapPhase};
 use carillon_core::run::{Attempt, Run};
 use carillon_core::time::Timestamp;
 use carillon_store::accounts::{AuditEntry, AuditFilter, Grant, Session, Token, User};
-use carillon_store::catalog::{EditOutcome, Group, JobEdit, JobFilter};
+use carillon_store::catalog::{EditOutcome, Group, JobEdit, JobFilter, Plan};
 use carillon_store::logs::LogChunk;
 use carillon_store::observed::{Rollup, RollupSpan};
 use carillon_store::runs::{Advance, Insertion, Move, Outcome, RunFilter, Slice, SliceOutcome, TriggeredRun};
@@ -145,7 +145,7 @@ behind_faults! {
         fn job_by_name(group: GroupId, name: &str) -> Option<Job>;
         fn jobs(filter: &JobFilter, after: Option<JobId>, limit: usize) -> Vec<Job>;
         fn count_jobs(filter: &JobFilter, cap: usize) -> usize;
-        fn load_shard(shard: ShardId) -> Option<(ShardRow, Vec<Job>)>;
+        fn load_plan(shard: ShardId, only: Option<JobId>, limit: usize) -> Option<Plan>;
         fn job_versions(job: JobId, limit: usize) -> Vec<Job>;
     }
 }

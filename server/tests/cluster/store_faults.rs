@@ -146,7 +146,7 @@ async fn a_failed_attempt_is_followed_by_one_next_attempt_even_when_its_record_i
 }
 
 #[tokio::test]
-async fn a_run_that_finds_its_worker_while_the_shard_is_read_again_starts() {
+async fn a_run_that_finds_its_worker_while_the_store_is_looked_at_starts() {
     let (cluster, faulty) = faulty_cluster().await;
     let job = cluster.job("now", json!({"schedule": {"type": "api"}})).await;
     let server = cluster.server("s1", "a").await;
@@ -165,23 +165,22 @@ async fn a_run_that_finds_its_worker_while_the_shard_is_read_again_starts() {
     .await;
     let key = run_key(made.run.unwrap());
 
-    // An edit of another job has the shard read again. Meanwhile the run's worker comes, and the store takes its time to note that.
-    faulty.hold("load_shard");
+    // An edit of another job has the store looked at, which takes its time. Meanwhile the run's worker comes.
+    faulty.hold("load_plan");
     let edit =
         JobChangedRequest { shard: cluster.shard(0).to_string(), jobs_version: 1, touched: vec![], job: 99 };
     let edited = tokio::spawn({
         let mut control = control.clone();
         async move { control.job_changed(edit).await }
     });
-    eventually("the jobs are being read", || async { (faulty.waiting("load_shard") == 1).then_some(()) })
-        .await;
-    faulty.hold("move_runs");
+    eventually("the job is being read", || async { (faulty.waiting("load_plan") == 1).then_some(()) }).await;
     let worker = TestWorker::start(cluster.group, 7, &[server.address], Duration::ZERO);
-    eventually("the run is placed", || async { (faulty.waiting("move_runs") == 1).then_some(()) }).await;
-    faulty.release("load_shard");
-    // Long enough for the loop to wait for the move before it reads the rows; shorter than that wait.
-    tokio::time::sleep(Duration::from_millis(150)).await;
-    faulty.release("move_runs");
+    eventually("the worker is there", || async {
+        let status = control.clone().status(StatusRequest {}).await.unwrap().into_inner();
+        (!status.workers.is_empty()).then_some(())
+    })
+    .await;
+    faulty.release("load_plan");
 
     eventually("the run succeeded", || async {
         cluster.store.run(key).await.unwrap().filter(|run| run.state == RunState::Succeeded)

@@ -8,10 +8,9 @@ use carillon_core::job::Job;
 use carillon_core::time::Timestamp;
 
 use crate::StoreError;
-use crate::catalog::{CatalogStore, EditOutcome, Group, JobEdit, JobFilter};
+use crate::catalog::{CatalogStore, EditOutcome, Group, JobEdit, JobFilter, Plan};
 use crate::database::Backend;
-use crate::shards::ShardRow;
-use crate::sql::{edits, groups, jobs};
+use crate::sql::{edits, groups, jobs, load};
 
 #[async_trait]
 impl<B: Backend> CatalogStore for B {
@@ -83,8 +82,13 @@ impl<B: Backend> CatalogStore for B {
         self.read("count the jobs", move |db| Box::pin(jobs::count_jobs(db, filter.clone(), cap))).await
     }
 
-    async fn load_shard(&self, shard: ShardId) -> Result<Option<(ShardRow, Vec<Job>)>, StoreError> {
-        self.snapshot("load the shard", move |db| Box::pin(jobs::load_shard(db, shard))).await
+    async fn load_plan(
+        &self,
+        shard: ShardId,
+        only: Option<JobId>,
+        limit: usize,
+    ) -> Result<Option<Plan>, StoreError> {
+        self.snapshot("load the plan", move |db| Box::pin(load::plan(db, shard, only, limit))).await
     }
 
     async fn job_versions(&self, job: JobId, limit: usize) -> Result<Vec<Job>, StoreError> {

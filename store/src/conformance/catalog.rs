@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 
 use carillon_core::ids::{GroupId, JobId};
 use carillon_core::job::JobKind;
-use carillon_core::time::Timestamp;
+use carillon_core::run::{Run, RunState};
+use carillon_core::schedule::ScheduleKind;
+use carillon_core::time::{Span, Timestamp};
 use serde_json::json;
 
-use super::fixture::{CLUSTER, Fixture, draft_group, expect_edited, patiently};
+use super::fixture::{CLUSTER, Fixture, draft_group, ended, expect_edited, patiently, started};
 use crate::catalog::{JobChange, JobFilter};
 use crate::{SharedStore, StoreError};
 
@@ -175,23 +177,83 @@ pub async fn jobs_are_found_by_every_filter(store: SharedStore) {
     assert_eq!(store.job_by_name(fixture.group, "alpha_%").await.unwrap(), None, "names compare by case");
 }
 
-/// While jobs are created one after the other, every load sees as many jobs as its version says.
-pub async fn a_loaded_shard_is_one_snapshot(store: SharedStore) {
+/// While jobs are created one after the other, each with a run that is planned already, every load sees as many jobs and runs as its
+/// version says.
+pub async fn a_loaded_plan_is_one_snapshot(store: SharedStore) {
     let fixture = Fixture::new(store.clone()).await;
+    let planner = fixture.job("planner").await;
+    fixture.plan(planner.id, 1..=20).await;
     let creating = async {
-        for number in 0..20 {
-            fixture.job(&format!("job {number}")).await;
+        for number in 1..=20 {
+            let job = fixture.draft(&format!("job {number}")).await;
+            let run = fixture.run(job.id, number);
+            let edit = fixture.edit(JobChange::Create(job), fixture.start, vec![run]).await;
+            expect_edited(store.edit_job(&edit).await);
         }
     };
     let loading = async {
         for _ in 0..40 {
-            let (row, jobs) = patiently(|| store.load_shard(fixture.shard)).await.unwrap();
-            assert_eq!(row.jobs_version.get(), jobs.len() as u64, "each creation bumped the version once");
-            assert!(jobs.is_sorted_by_key(|job| job.id));
+            let plan = patiently(|| store.load_plan(fixture.shard, None, 100)).await.unwrap();
+            let jobs = plan.jobs.len();
+            assert_eq!(plan.shard.jobs_version.get(), jobs as u64, "each creation bumped the version once");
+            assert!(plan.jobs.is_sorted_by_key(|job| job.id));
+            assert_eq!(plan.open_runs.len(), 20 + jobs - 1, "each creation planned a run");
         }
     };
     tokio::join!(creating, loading);
-    let (row, jobs) = store.load_shard(fixture.shard).await.unwrap().unwrap();
-    assert_eq!((row, jobs.len()), (fixture.row().await, 20));
-    assert_eq!(jobs[3], store.job(jobs[3].id).await.unwrap().unwrap());
+    let plan = store.load_plan(fixture.shard, None, 100).await.unwrap().unwrap();
+    assert_eq!((plan.shard, plan.jobs.len()), (fixture.row().await, 21));
+    assert_eq!(plan.jobs[3], store.job(plan.jobs[3].id).await.unwrap().unwrap());
+}
+
+/// Open runs however old, and none of another job or another shard; a deleted job has the runs that are left.
+pub async fn the_plan_of_one_job_is_its_part_of_the_whole(store: SharedStore) {
+    let fixture = Fixture::new(store.clone()).await;
+    let (job, other) = (fixture.job("job").await, fixture.job("other").await);
+    let runs = fixture.plan(job.id, 1..=300).await;
+    fixture.insert(fixture.run(other.id, 299)).await;
+    let old = [&runs[0], &runs[1], &runs[2]];
+    assert!(fixture.advance(old[0].key, 1, started(fixture.at(1))).await);
+    assert!(fixture.advance(old[1].key, 1, ended(RunState::Succeeded, fixture.at(2))).await);
+    let whole = store.load_plan(fixture.shard, None, 1_000).await.unwrap().unwrap();
+    for (id, open) in [(job.id, 299), (other.id, 1)] {
+        let part = store.load_plan(fixture.shard, Some(id), 1_000).await.unwrap().unwrap();
+        assert_eq!(part.shard, whole.shard);
+        assert_eq!(part.jobs, [store.job(id).await.unwrap().unwrap()]);
+        let of_job: Vec<Run> = whole.open_runs.iter().filter(|run| run.key.job == id).cloned().collect();
+        assert_eq!((part.open_runs.len(), part.open_runs), (open, of_job));
+    }
+    let limited = store.load_plan(fixture.shard, Some(job.id), 2).await.unwrap().unwrap();
+    assert_eq!(limited.open_runs, whole.open_runs[..2]);
+
+    let delete = JobChange::Delete { job: job.id, seen: job.version, by: "ada".to_owned() };
+    let edit = fixture.edit(delete, fixture.at(5), Vec::new()).await;
+    expect_edited(store.edit_job(&edit).await);
+    let part = store.load_plan(fixture.shard, Some(job.id), 1_000).await.unwrap().unwrap();
+    assert_eq!(part.jobs, []);
+    assert_eq!(part.open_runs[0].state, RunState::Running);
+    assert!(part.open_runs.iter().all(|run| run.key.fire_time <= fixture.at(5)));
+
+    let elsewhere = Fixture::new(store.clone()).await;
+    let part = store.load_plan(elsewhere.shard, Some(other.id), 1_000).await.unwrap().unwrap();
+    assert_eq!((part.jobs, part.open_runs.len()), (Vec::new(), 0), "a job of another shard is none here");
+}
+
+/// For a job with a fixed delay the end of its newest run is told where no run of its own is open.
+pub async fn the_plan_tells_when_a_job_with_a_delay_ended_last(store: SharedStore) {
+    let fixture = Fixture::new(store.clone()).await;
+    let mut job = fixture.draft("delayed").await;
+    job.spec.schedule.kind = ScheduleKind::FixedDelay { delay: Span::from_secs(5) };
+    let edit = fixture.edit(JobChange::Create(job.clone()), fixture.start, Vec::new()).await;
+    expect_edited(store.edit_job(&edit).await);
+    let run = fixture.insert(fixture.run(job.id, 1)).await;
+    for only in [None, Some(job.id)] {
+        let plan = store.load_plan(fixture.shard, only, 10).await.unwrap().unwrap();
+        assert_eq!((plan.open_runs.len(), plan.last_finals), (1, Vec::new()));
+    }
+    assert!(fixture.advance(run.key, 1, ended(RunState::Succeeded, fixture.at(3))).await);
+    for only in [None, Some(job.id)] {
+        let plan = store.load_plan(fixture.shard, only, 10).await.unwrap().unwrap();
+        assert_eq!((plan.open_runs.len(), plan.last_finals), (0, vec![(job.id, fixture.at(3))]));
+    }
 }

@@ -245,7 +245,7 @@ pub async fn a_deleted_job_leaves_its_history(store: SharedStore) {
     assert_eq!(expect_edited(store.edit_job(&edit).await).len(), 3);
     assert_eq!(store.job(job.id).await.unwrap(), None);
     assert_eq!(store.job_by_name(fixture.group, "job").await.unwrap(), None);
-    assert_eq!(store.load_shard(fixture.shard).await.unwrap().unwrap().1, []);
+    assert_eq!(store.load_plan(fixture.shard, None, 0).await.unwrap().unwrap().jobs, []);
     assert_eq!(store.job_versions(job.id, 10).await.unwrap(), std::slice::from_ref(&job));
     let filter = RunFilter { job: Some(job.id), ..RunFilter::default() };
     assert_eq!(store.list_runs(&filter, None, 10).await.unwrap().len(), 3);
@@ -279,7 +279,8 @@ pub async fn edits_and_planning_race_and_no_fire_is_lost_or_doubled(store: Share
     };
     let planning = async {
         loop {
-            let (row, jobs) = patiently(|| store.load_shard(fixture.shard)).await.unwrap();
+            let plan = patiently(|| store.load_plan(fixture.shard, None, 0)).await.unwrap();
+            let (row, jobs) = (plan.shard, plan.jobs);
             let done = row.planned_until.since(fixture.start).as_millis() / 1_000;
             if done == SECONDS {
                 return;

@@ -21,16 +21,52 @@ pub(crate) async fn open_runs<D: Database>(
     let Some(number) = number_of(db, shard).await? else { return Ok(Vec::new()) };
     let sql = format!(
         "{} WHERE state = ? AND shard = ? ORDER BY fire_time, job, ordinal LIMIT ?",
-        RUN.replace("FROM run", &format!("FROM {}", D::indexed("run", "run_in_state")))
+        run_in_state::<D>()
     );
     let mut runs = Vec::new();
-    for state in RunState::ALL.into_iter().filter(|state| !state.is_final()) {
+    for state in open_states() {
         let rows = db.query(&sql, values![state, number, limit]).await?;
         runs.extend(read_runs(db, rows).await?);
     }
     runs.sort_by_key(|run| run.key);
     runs.truncate(limit);
     Ok(runs)
+}
+
+/// Those of one job. The recent and later ones, from `recent` on, along `run_of_job`; those that fired before among the few open runs of the
+/// shard that are so old, along `run_in_state`.
+pub(crate) async fn open_runs_of_job<D: Database>(
+    db: &mut D,
+    number: i64,
+    job: JobId,
+    recent: Timestamp,
+    limit: usize,
+) -> Result<Vec<Run>, StoreError> {
+    let later = format!(
+        "{} WHERE job = ? AND fire_time >= ? AND shard = ? AND state = ? ORDER BY fire_time, ordinal LIMIT ?",
+        RUN.replace("FROM run", &format!("FROM {}", D::indexed("run", "run_of_job")))
+    );
+    let earlier = format!(
+        "{} WHERE state = ? AND shard = ? AND fire_time < ? AND job = ? ORDER BY fire_time, ordinal LIMIT ?",
+        run_in_state::<D>()
+    );
+    let mut runs = Vec::new();
+    for state in open_states() {
+        let mut rows = db.query(&later, values![job, recent, number, state, limit]).await?;
+        rows.extend(db.query(&earlier, values![state, number, recent, job, limit]).await?);
+        runs.extend(read_runs(db, rows).await?);
+    }
+    runs.sort_by_key(|run| run.key);
+    runs.truncate(limit);
+    Ok(runs)
+}
+
+fn run_in_state<D: Database>() -> String {
+    RUN.replace("FROM run", &format!("FROM {}", D::indexed("run", "run_in_state")))
+}
+
+fn open_states() -> impl Iterator<Item = RunState> {
+    RunState::ALL.into_iter().filter(|state| !state.is_final())
 }
 
 /// By primary key.

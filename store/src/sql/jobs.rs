@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use carillon_core::ids::{GroupId, JobId, ShardId};
+use carillon_core::ids::{GroupId, JobId};
 use carillon_core::job::Job;
 
 use crate::StoreError;
 use crate::catalog::JobFilter;
-use crate::database::{Database, number_of, placeholders};
-use crate::shards::ShardRow;
-use crate::sql::{sequences, shards};
+use crate::database::{Database, placeholders};
+use crate::sql::sequences;
 use crate::value::{Json, Row, Value, values};
 
 const JOB: &str =
@@ -143,16 +142,11 @@ fn conditions_of(filter: &JobFilter) -> (String, Vec<Value>) {
     (conditions.join(" AND "), values)
 }
 
-/// How many jobs one query of [`load_shard`] brings: a few megabytes of specs, so that a million jobs load in bounded memory.
+/// How many jobs one query of [`jobs_of_shard`] brings: a few megabytes of specs, so that a million jobs load in bounded memory.
 const JOBS_A_QUERY: usize = 2_000;
 
 /// In pages along `job_of_shard`; the caller gives it a snapshot.
-pub(crate) async fn load_shard<D: Database>(
-    db: &mut D,
-    shard: ShardId,
-) -> Result<Option<(ShardRow, Vec<Job>)>, StoreError> {
-    let Some(row) = shards::shard(db, shard).await? else { return Ok(None) };
-    let Some(number) = number_of(db, shard).await? else { return Ok(None) };
+pub(crate) async fn jobs_of_shard<D: Database>(db: &mut D, number: i64) -> Result<Vec<Job>, StoreError> {
     let sql = format!("{JOB} WHERE shard = ? AND job > ? ORDER BY job LIMIT ?");
     let mut jobs: Vec<Job> = Vec::new();
     loop {
@@ -163,9 +157,19 @@ pub(crate) async fn load_shard<D: Database>(
             jobs.push(read_job(row)?);
         }
         if last_page {
-            return Ok(Some((row, jobs)));
+            return Ok(jobs);
         }
     }
+}
+
+/// By primary key, if the job is one of the shard's.
+pub(crate) async fn job_of_shard<D: Database>(
+    db: &mut D,
+    number: i64,
+    job: JobId,
+) -> Result<Option<Job>, StoreError> {
+    let found = db.query_one(&format!("{JOB} WHERE job = ? AND shard = ?"), values![job, number]).await?;
+    found.map(read_job).transpose()
 }
 
 /// Along the primary key of `job_version`, backwards.

@@ -40,7 +40,10 @@ impl Engine {
         if !job.job.spec.enabled && !run.trigger.is_by_request() {
             return None;
         }
-        if !self.roster.is_connected(worker) || !standby.is_its_turn(key) {
+        if standby.edited.contains_key(&key.job)
+            || !self.roster.is_connected(worker)
+            || !standby.is_its_turn(key)
+        {
             return Some(now.saturating_add(LOOK_AGAIN));
         }
         let arm = Arm {

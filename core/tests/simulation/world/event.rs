@@ -57,6 +57,8 @@ pub(crate) enum Event {
     Edit,
     /// A console tells the owner of an edit.
     EditTold(Process, Box<Edited>),
+    /// A console tells a holder of an edit that did not own the shard when it was made.
+    StandbyTold(Process, Box<Edited>),
     Trigger,
     Trouble,
     /// The trouble of the mode that kills the owner.
@@ -127,6 +129,7 @@ impl Event {
             | Self::ToServer(at, ..)
             | Self::Left(at, ..)
             | Self::EditTold(at, _)
+            | Self::StandbyTold(at, _)
             | Self::Resume(at) => Some(*at),
             _ => None,
         }

@@ -49,20 +49,33 @@ impl World {
         if let Some(owner) = self.store.owner {
             let hop = if self.chance(0.2) { self.rng.random_range(50..900) } else { self.hop() };
             let at = self.process(owner);
-            self.after(hop, Event::EditTold(at, Box::new(edited)));
+            self.after(hop, Event::EditTold(at, Box::new(edited.clone())));
+        }
+        // It tells the other holders too, where it reaches them.
+        let owner = self.store.owner;
+        for standby in (0..SERVERS).filter(|server| owner != Some(*server)) {
+            if self.rng.random_bool(0.8) {
+                let (hop, at) = (self.hop(), self.process(standby));
+                self.after(hop, Event::StandbyTold(at, Box::new(edited.clone())));
+            }
         }
     }
 
     pub(super) fn edit_told(&mut self, server: usize, edited: Edited) {
         let Edited { jobs_version, job, version, touched } = edited;
-        self.pending_edits.push(PendingEdit { jobs_version, job, version, touched: touched.clone() });
+        let asked = server;
+        self.pending_edits.push(PendingEdit { asked, jobs_version, job, version, touched: touched.clone() });
         self.feed(server, Input::JobsChanged { jobs_version, job, touched });
     }
 
-    pub(super) fn settled(&mut self, jobs_version: JobsVersion, may_start: &[RunKey]) {
-        let Some(place) = self.pending_edits.iter().position(|edit| edit.jobs_version == jobs_version) else {
-            return;
-        };
+    pub(super) fn standby_told(&mut self, server: usize, edited: Edited) {
+        let Edited { jobs_version, job, touched, .. } = edited;
+        self.feed(server, Input::JobsChanged { jobs_version, job, touched });
+    }
+
+    pub(super) fn settled(&mut self, server: usize, jobs_version: JobsVersion, may_start: &[RunKey]) {
+        let asked = |edit: &PendingEdit| edit.jobs_version == jobs_version && edit.asked == server;
+        let Some(place) = self.pending_edits.iter().position(asked) else { return };
         let PendingEdit { job, version, touched, .. } = self.pending_edits.remove(place);
         for key in touched.iter().filter(|key| !may_start.contains(key)) {
             self.doubtful.remove(key);

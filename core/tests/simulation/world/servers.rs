@@ -24,8 +24,6 @@ pub(crate) struct Server {
     /// The head of the queue was tried before and its outcome is unknown.
     pub(super) retried: bool,
     pub(super) busy: bool,
-    /// Answers that came while the shard was about to be read.
-    pub(super) kept: Vec<Input>,
     wake_at: Option<Timestamp>,
     pub(crate) owns: Option<Epoch>,
     /// Workers with a stream here, as they introduced themselves.
@@ -50,7 +48,6 @@ impl Server {
             queue: VecDeque::new(),
             retried: false,
             busy: false,
-            kept: Vec::new(),
             wake_at: None,
             owns: None,
             joined: Rc::default(),
@@ -255,7 +252,7 @@ impl World {
                 self.tell_worker(server, to, Message::Cancel(key, attempt))
             }
             Effect::Ack(acks) => self.acknowledge(server, &acks),
-            Effect::EditSettled { jobs_version, may_start } => self.settled(jobs_version, &may_start),
+            Effect::EditSettled { jobs_version, may_start } => self.settled(server, jobs_version, &may_start),
             Effect::TriggerRefused { .. } | Effect::Started { .. } | Effect::Changed { .. } => {}
             Effect::MapOpen { .. } | Effect::MapAbort { .. } => {
                 unreachable!("maps have a simulation of their own")

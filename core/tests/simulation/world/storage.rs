@@ -2,7 +2,7 @@
 
 use carillon_core::change::Insertion;
 use carillon_core::engine::{Effect, Input};
-use carillon_core::ids::RunKey;
+use carillon_core::ids::{JobId, RunKey};
 use carillon_core::run::Run;
 use rand::RngExt;
 
@@ -69,27 +69,27 @@ impl World {
                 }
                 let committed = (retried && self.store.has_slice(&slice)) || self.store.commit_slice(&slice);
                 if committed || self.mutant == Mutant::DeliverUncommitted {
-                    self.answer(server, Input::SliceCommitted { epoch, to });
+                    self.feed(server, Input::SliceCommitted { epoch, to });
                 } else {
-                    self.answer(server, Input::SliceRefused { epoch, to });
+                    self.feed(server, Input::SliceRefused { epoch, to });
                 }
             }
             Effect::InsertRuns(runs) => {
                 if !self.store.insert_fenced(&runs) {
-                    return self.answer(server, Input::Refused);
+                    return self.feed(server, Input::Refused);
                 }
                 let open = self.still_open(runs.iter().map(|run| run.key));
-                self.answer(server, Input::Inserted(open));
+                self.feed(server, Input::Inserted(open));
             }
             Effect::InsertTriggered(triggered) => {
                 let own = triggered.run.key;
                 let ours = match self.store.insert_triggered(&triggered) {
                     Insertion::New => true,
                     Insertion::Existing(key) => retried && key == own,
-                    Insertion::Fenced => return self.answer(server, Input::Refused),
+                    Insertion::Fenced => return self.feed(server, Input::Refused),
                 };
                 let open = if ours { self.still_open([own].into_iter()) } else { Vec::new() };
-                self.answer(server, Input::Inserted(open));
+                self.feed(server, Input::Inserted(open));
             }
             Effect::Advance { steps, acks } => {
                 let mut refused = false;
@@ -103,7 +103,7 @@ impl World {
                 }
                 // What was done at an unheard first try is refused at the second: looking again is right then too.
                 if refused || !still_owns {
-                    self.answer(server, Input::Refused);
+                    self.feed(server, Input::Refused);
                 }
             }
             Effect::NextAttempt { advance, acks } => {
@@ -112,14 +112,15 @@ impl World {
                     self.acknowledge(server, &acks);
                 }
                 let attempt = advance.attempt.next();
-                self.answer(server, Input::NextAttempt { key: advance.key, attempt, applied });
+                self.feed(server, Input::NextAttempt { key: advance.key, attempt, applied });
             }
-            Effect::Move(_) if retried => self.answer(server, Input::Refused),
+            Effect::Move(_) if retried => self.feed(server, Input::Refused),
             Effect::Move(moves) => {
                 let made = moves.into_iter().map(|made| (made, self.store.move_run(&made))).collect();
-                self.answer(server, Input::Moved(made));
+                self.feed(server, Input::Moved(made));
             }
             Effect::Reload => self.read_back(server),
+            Effect::ReadJob(job) => self.read_job(server, job),
             _ => unreachable!("not an effect on the store"),
         }
     }
@@ -131,31 +132,30 @@ impl World {
             .collect()
     }
 
-    /// Tells the engine what became of its wish. Where the shard is about to be read, that may come first, as in a server that holds its
-    /// engine back meanwhile.
-    fn answer(&mut self, server: usize, input: Input) {
-        let next = self.servers[server].queue.front();
-        let about_to_read = next.is_some_and(|effect| matches!(effect, Effect::Reload));
-        if about_to_read && self.chance(0.5) {
-            self.servers[server].kept.push(input);
-        } else {
-            self.feed(server, input);
-        }
-    }
-
     fn read_back(&mut self, server: usize) {
-        let kept = std::mem::take(&mut self.servers[server].kept);
-        if self.store.owner != Some(server) || self.servers[server].owns != Some(self.store.epoch) {
-            self.servers[server].owns = None;
-            return self.feed(server, Input::Disown);
+        if self.finds_itself_replaced(server) {
+            return;
         }
         let snapshot = self.store.snapshot();
         self.feed(server, Input::Own(Box::new(snapshot)));
-        // New rows are in what was read, or were taken back by an edit since.
-        let fates = kept.into_iter().filter(|input| !matches!(input, Input::Inserted(_)));
-        for fate in fates {
-            self.feed(server, fate);
+    }
+
+    fn read_job(&mut self, server: usize, job: JobId) {
+        let is_owner = self.servers[server].owns.is_some();
+        if is_owner {
+            self.finds_itself_replaced(server);
         }
+        let snapshot = self.store.job_snapshot(job);
+        self.feed(server, Input::JobRead(Box::new(snapshot)));
+    }
+
+    fn finds_itself_replaced(&mut self, server: usize) -> bool {
+        let owns = self.store.owner == Some(server) && self.servers[server].owns == Some(self.store.epoch);
+        if !owns {
+            self.servers[server].owns = None;
+            self.feed(server, Input::Disown);
+        }
+        !owns
     }
 
     /// A standby's look at the row.

@@ -1,0 +1,215 @@
+//! Edits: what an owner and a standby do until they have seen what came of one, and what they make of it then.
+
+use carillon_core::engine::{Effect, Input, JobSnapshot};
+use carillon_core::ids::{Epoch, JobId, JobVersion, JobsVersion, PlanNo, RunKey};
+use carillon_core::job::Job;
+use carillon_core::run::Run;
+use serde_json::json;
+
+use crate::scene::{ANN, EPOCH, JOB, Scene, at, job, plan, run, seconds};
+
+fn version(number: u64) -> JobsVersion {
+    JobsVersion::new(number)
+}
+
+fn changed(jobs_version: u64, job: JobId, touched: &[&Run]) -> Input {
+    let touched = touched.iter().map(|run| run.key).collect();
+    Input::JobsChanged { jobs_version: version(jobs_version), job, touched }
+}
+
+/// The rows of the job as of a version of the job set.
+fn read(jobs_version: u64, in_force: Option<Job>, open_runs: Vec<Run>) -> Input {
+    let jobs_version = version(jobs_version);
+    let job = in_force.as_ref().map_or(JOB, |job| job.id);
+    Input::JobRead(Box::new(JobSnapshot {
+        job,
+        epoch: EPOCH,
+        jobs_version,
+        in_force,
+        open_runs,
+        last_final: None,
+    }))
+}
+
+fn edited() -> Job {
+    Job { version: JobVersion::new(2), ..job(json!({})) }
+}
+
+/// The run as an edit plans it again.
+fn replanned(run: &Run) -> Run {
+    Run { plan_no: run.plan_no.next(), job_version: JobVersion::new(2), ..run.clone() }
+}
+
+fn looks(effects: &[Effect]) -> Vec<&'static str> {
+    let look = |effect: &Effect| match effect {
+        Effect::Reload => Some("at all"),
+        Effect::ReadJob(_) => Some("at a job"),
+        _ => None,
+    };
+    effects.iter().filter_map(look).collect()
+}
+
+fn settled(effects: &[Effect]) -> Vec<(u64, Vec<RunKey>)> {
+    let settle = |effect: &Effect| match effect {
+        Effect::EditSettled { jobs_version, may_start } => Some((jobs_version.get(), may_start.clone())),
+        _ => None,
+    };
+    effects.iter().filter_map(settle).collect()
+}
+
+/// The job's second edit by another person is told before its rows were read.
+#[test]
+fn an_edit_has_the_store_looked_at_for_its_job_alone_and_once_at_a_time() {
+    let planned = run(20.0, ANN);
+    let mut owner = Scene::owner(&job(json!({})), vec![planned.clone()]);
+    assert_eq!(looks(&owner.feed(changed(2, JOB, &[&planned]))), ["at a job"]);
+    assert!(looks(&owner.feed(changed(3, JOB, &[&planned]))).is_empty());
+    // What was read may be older than the second edit.
+    let again = owner.feed(read(2, Some(edited()), vec![replanned(&planned)]));
+    assert_eq!(looks(&again), ["at a job"]);
+    let twice = Job { version: JobVersion::new(3), ..edited() };
+    assert!(looks(&owner.feed(read(3, Some(twice), vec![replanned(&replanned(&planned))]))).is_empty());
+}
+
+#[test]
+fn an_edited_job_is_armed_by_what_was_read_and_the_others_all_the_while() {
+    let (planned, other) = (run(2.0, ANN), JobId::new(8));
+    let mut owner = Scene::owner(&job(json!({})), vec![planned.clone()]);
+    // An edit of another job keeps nobody up.
+    owner.feed(changed(2, other, &[]));
+    assert_eq!(seconds(&owner.armed_until(1.0)), [0.5]);
+
+    let mut owner = Scene::owner(&job(json!({})), vec![planned.clone()]);
+    owner.feed(changed(2, JOB, &[&planned]));
+    assert!(owner.armed_until(1.0).is_empty(), "nobody knows what came of it");
+    let effects = owner.feed(read(2, Some(edited()), vec![replanned(&planned)]));
+    let armed: Vec<_> = effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Arm(arm) => Some((arm.plan_no, arm.job_version.get())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(armed, [(planned.plan_no.next(), 2)]);
+}
+
+#[test]
+fn nothing_is_planned_between_an_edit_and_the_look_at_it() {
+    let plans = |effects: &[(f64, Effect)]| {
+        effects.iter().any(|(_, effect)| matches!(effect, Effect::CommitSlice(_)))
+    };
+    let mut owner = Scene::owner(&job(json!({})), Vec::new());
+    owner.feed(changed(2, JOB, &[]));
+    assert!(!plans(&owner.pass_until(8.0)), "a slice would be refused");
+    let read = owner.feed(read(2, Some(edited()), Vec::new()));
+    let slice = read.iter().find_map(|effect| match effect {
+        Effect::CommitSlice(slice) => Some(slice.jobs_version),
+        _ => None,
+    });
+    assert_eq!(slice, Some(version(2)));
+}
+
+/// Two consoles edit two jobs at once; the owner hears of the second one first.
+#[test]
+fn edits_of_two_jobs_are_in_force_when_both_were_read() {
+    let (mine, other) = (edited(), Job { id: JobId::new(8), ..edited() });
+    let mut owner = Scene::owner(&job(json!({})), Vec::new());
+    owner.feed(changed(2, mine.id, &[]));
+    owner.feed(changed(3, other.id, &[]));
+    let first = owner.feed(read(3, Some(mine), Vec::new()));
+    assert!(looks(&first).is_empty(), "the other one is being looked at: {first:?}");
+    let second = owner.feed(read(3, Some(other), Vec::new()));
+    assert!(looks(&second).is_empty(), "{second:?}");
+    assert_eq!(owner.engine().plan_so_far().unwrap().jobs_version, version(3));
+}
+
+#[test]
+fn an_edit_that_nobody_told_of_is_found_by_the_next_one() {
+    let mut owner = Scene::owner(&job(json!({})), Vec::new());
+    owner.feed(changed(3, JOB, &[]));
+    let effects = owner.feed(read(3, Some(edited()), Vec::new()));
+    assert_eq!(looks(&effects), ["at all"], "version 2 was some other job's");
+}
+
+/// The database failed over to a replica that had not heard of the edit: the job goes on as it was.
+#[test]
+fn an_edit_that_the_store_has_lost_keeps_no_job_from_running() {
+    let planned = run(2.0, ANN);
+    let mut owner = Scene::owner(&job(json!({})), vec![planned.clone()]);
+    owner.feed(changed(2, JOB, &[&planned]));
+    let effects = owner.feed(read(1, Some(job(json!({}))), vec![planned.clone()]));
+    assert_eq!(looks(&effects), ["at all"]);
+    assert_eq!(seconds(&owner.armed_until(1.0)), [0.5]);
+    owner.own(EPOCH, &job(json!({})), vec![planned]);
+    let planned_again = owner.pass_until(9.0);
+    assert!(planned_again.iter().any(|(_, effect)| matches!(effect, Effect::CommitSlice(_))));
+}
+
+#[test]
+fn an_edit_is_answered_when_the_worker_gave_its_word() {
+    let planned = run(2.0, ANN);
+    let mut owner = Scene::owner(&job(json!({})), vec![planned.clone()]);
+    owner.pass_until(1.0);
+    assert!(settled(&owner.feed(changed(2, JOB, &[&planned]))).is_empty());
+    let gone = owner.feed(read(2, None, Vec::new()));
+    assert!(settled(&gone).is_empty());
+    assert!(gone.iter().any(|effect| matches!(effect, Effect::Disarm { to, .. } if *to == ANN)), "{gone:?}");
+    let word = owner.hear(ANN, &planned, carillon_core::engine::ReportKind::Disarmed);
+    assert_eq!(settled(&word), [(2, Vec::new())]);
+}
+
+/// A standby may have read the rows between two edits, of which the owner saw only what came of both.
+#[test]
+fn a_run_that_the_owner_never_saw_may_start_all_the_same() {
+    let unseen = run(2.0, ANN);
+    let mut owner = Scene::owner(&job(json!({})), Vec::new());
+    owner.feed(changed(3, JOB, &[&unseen]));
+    let effects = owner.feed(read(3, Some(edited()), Vec::new()));
+    assert_eq!(settled(&effects), [(3, vec![unseen.key])]);
+}
+
+#[test]
+fn a_look_at_a_job_that_finds_another_owner_is_followed_by_one_at_all() {
+    let mut owner = Scene::owner(&job(json!({})), Vec::new());
+    owner.feed(changed(2, JOB, &[]));
+    let Input::JobRead(mut later) = read(2, Some(edited()), Vec::new()) else { unreachable!() };
+    later.epoch = Epoch::new(EPOCH.get() + 1);
+    assert!(looks(&owner.feed(Input::JobRead(later))).contains(&"at all"));
+}
+
+#[test]
+fn a_standby_arms_what_an_edit_made_where_the_owner_does_not() {
+    let (planned, new) = (run(3.0, ANN), run(4.0, ANN));
+    let mut standby = Scene::standby(1, plan(&job(json!({})), vec![planned.clone()]));
+    assert_eq!(looks(&standby.feed(changed(2, JOB, &[&planned]))), ["at a job"]);
+    standby.pass_until(1.0);
+    standby.feed(read(2, Some(edited()), vec![replanned(&planned), new]));
+    let armed = standby.armed_until(3.5);
+    assert_eq!(seconds(&armed)[0], 2.1);
+    assert!(armed.iter().all(|(_, arm)| arm.job_version.get() == 2));
+    let plans: Vec<(RunKey, PlanNo)> = armed.iter().map(|(_, arm)| (arm.key, arm.plan_no)).collect();
+    assert!(plans.contains(&(planned.key, planned.plan_no.next())), "{plans:?}");
+    assert!(plans.iter().any(|(key, _)| key.fire_time == at(4.0)), "{plans:?}");
+}
+
+#[test]
+fn a_standby_arms_nothing_of_a_job_before_it_has_seen_what_came_of_its_edit() {
+    let planned = run(3.0, ANN);
+    let mut standby = Scene::standby(1, plan(&job(json!({})), vec![planned]));
+    standby.feed(changed(2, JOB, &[]));
+    assert!(standby.armed_until(5.0).is_empty());
+    standby.feed(read(2, None, Vec::new()));
+    assert!(standby.armed_until(6.0).is_empty(), "the job was deleted");
+}
+
+#[test]
+fn what_the_owner_has_told_since_is_later_than_what_a_standby_has_read() {
+    let planned = run(3.0, ANN);
+    let mut standby = Scene::standby(1, plan(&job(json!({})), vec![planned.clone()]));
+    standby.feed(changed(2, JOB, &[]));
+    let moved = Run { worker: Some(crate::scene::BOB), plan_no: planned.plan_no.next(), ..planned.clone() };
+    standby.feed(Input::News(Box::new(crate::scene::change(vec![moved], Vec::new()))));
+    standby.feed(read(2, Some(edited()), vec![planned]));
+    let armed = standby.armed_until(2.5);
+    assert_eq!(armed[0].1.to, crate::scene::BOB);
+}
