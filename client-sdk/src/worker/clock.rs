@@ -3,7 +3,8 @@
 //! Every stream is probed each second; of its newest [`WINDOW`] answers the one with the smallest round trip counts, because its error is at
 //! most half of that. The target is the median over the streams, so one server with a wrong clock moves nothing once there are three. The
 //! clock follows the target by at most 1 ms in 10 ms and so never stands still or runs back; only the very first sample is taken at once, when
-//! nothing has been started by this clock yet.
+//! nothing has been started by this clock yet. Until a stream has answered for some seconds its answers may all be slow ones, on a machine
+//! that is busy starting: till then they move the clock only as far as they prove it wrong.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -14,6 +15,9 @@ use super::spool::LinkId;
 
 /// How many answers of a stream are looked at: ten seconds, so that a quiet moment is among them and drift is not.
 const WINDOW: usize = 10;
+
+/// From so many answers on a stream's best one is taken at its word: the first five come in one burst, and are slow together or not at all.
+const SETTLED: usize = 8;
 
 /// One microsecond of correction for each ten of time: 1 ms per 10 ms.
 const SLEW_DIVISOR: i64 = 10;
@@ -32,6 +36,14 @@ pub(crate) struct Estimate {
 struct Sample {
     round_trip: i64,
     offset: i64,
+}
+
+impl Sample {
+    /// The offset nearest to that one which the answer allows: the server's time was read at some instant of the round trip.
+    fn nearest_to(self, offset: i64) -> i64 {
+        let error = self.round_trip / 2;
+        offset.clamp(self.offset - error, self.offset + error)
+    }
 }
 
 impl Estimate {
@@ -64,8 +76,10 @@ impl Estimate {
         let mut offsets: Vec<i64> = self
             .streams
             .values()
-            .filter_map(|samples| samples.iter().min_by_key(|sample| sample.round_trip))
-            .map(|sample| sample.offset)
+            .filter_map(|samples| {
+                let best = samples.iter().min_by_key(|sample| sample.round_trip)?;
+                Some(if samples.len() < SETTLED { best.nearest_to(self.offset) } else { best.offset })
+            })
             .collect();
         offsets.sort_unstable();
         let middle = offsets.len() / 2;
@@ -143,7 +157,28 @@ mod tests {
     fn the_first_answer_is_taken_at_once() {
         let mut clock = Estimate::new(0, 500);
         clock.sample(1, 1_000, 3_000, 10_002_000);
-        assert_eq!(clock.at(3_000), 10_003_000);
+        assert_eq!(clock.at(3_000), 10_002_000, "as far as it proves the system's clock wrong");
+    }
+
+    #[test]
+    fn slow_first_answers_do_not_make_a_right_clock_wrong() {
+        let mut clock = Estimate::new(0, 0);
+        for _ in 0..5 {
+            // The server's time was read at the very end of a long way there.
+            clock.sample(1, 0, 90_000, 89_000);
+        }
+        assert_eq!(clock.at(100_000), 100_000);
+        assert_eq!(clock.at(1_000_000), 1_000_000);
+    }
+
+    #[test]
+    fn a_stream_that_has_answered_for_seconds_is_taken_at_its_word() {
+        let mut clock = Estimate::new(0, 0);
+        for second in 0..SETTLED as i64 {
+            let sent = second * 1_000_000;
+            clock.sample(1, sent, sent + 2_000, sent + 1_000 + 700);
+        }
+        assert_eq!(clock.at(60_000_000), 60_000_700);
     }
 
     #[test]
@@ -151,7 +186,7 @@ mod tests {
         let mut clock = Estimate::new(0, 0);
         clock.sample(1, 0, 100, 5_050);
         clock.sample(1, 1_000, 41_000, 1_000 + 5_000 + 39_000);
-        assert_eq!(clock.at(1_000_000), 1_005_000, "the slow answer came almost wholly on the way back");
+        assert_eq!(clock.at(1_000_000), 1_004_950, "the slow answer came almost wholly on the way back");
     }
 
     #[test]
