@@ -141,12 +141,7 @@ fn text(piece: Vec<u8>) -> Response {
         .into_response()
 }
 
-async fn json_piece(
-    console: &Console,
-    run: &Run,
-    attempt: AttemptNo,
-    from: u64,
-) -> Result<Response> {
+async fn json_piece(console: &Console, run: &Run, attempt: AttemptNo, from: u64) -> Result<Response> {
     let (mut piece, total) = console.store.read_log(run.key, attempt, from, PIECE).await?;
     // A piece that ends within a character gives its bytes to the next one.
     if let Err(error) = std::str::from_utf8(&piece)
@@ -255,9 +250,12 @@ fn followed(console: Arc<Console>, run: RunKey, attempt: AttemptNo, from: u64) -
                     let offset = offset + piece.len() as u64;
                     return Some((Ok(Bytes::from(piece)), (console, offset, false)));
                 }
-                Ok((_, length))
-                    if found.is_none_or(|run| is_whole(&run, attempt, length, now)) || tokio::time::Instant::now() >= end => return None,
-                Ok(_) => {}
+                Ok((_, length)) => {
+                    let whole = found.is_none_or(|run| is_whole(&run, attempt, length, now));
+                    if whole || tokio::time::Instant::now() >= end {
+                        return None;
+                    }
+                }
             }
             tokio::select! {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
