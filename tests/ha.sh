@@ -18,9 +18,10 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 profile=${PROFILE:-release}
+binaries=(--bin carillon --bin ha --bin ledger_worker)
 if [[ -z ${BIN_DIR:-} ]]; then
-    # The whole workspace: another selection of packages would mean other features, and everything built again.
-    cargo build --quiet --workspace --bins --profile "$profile"
+    # Of the whole workspace: another selection of packages would mean other features, and everything built again.
+    cargo build --quiet --workspace "${binaries[@]}" --profile "$profile"
     folder=$profile
     [[ $profile != dev ]] || folder=debug
     BIN_DIR=${CARGO_TARGET_DIR:-target}/$folder
@@ -37,9 +38,9 @@ case ${1:-} in
         # With the rest of the workspace selected as ever, so that only what links to the changed libraries is built again; then back.
         bugs=$(mktemp -d "${TMPDIR:-/tmp}/carillon-bugs.XXXXXX")
         trap 'rm -rf "$bugs"' EXIT
-        cargo build --quiet --workspace --bins --features carillon-ha/deliberate-bugs,carillon/deliberate-bugs --profile "$profile"
+        cargo build --quiet --workspace "${binaries[@]}" --features carillon-ha/deliberate-bugs,carillon/deliberate-bugs --profile "$profile"
         cp "$BIN_DIR/carillon" "$BIN_DIR/ledger_worker" "$bugs/"
-        cargo build --quiet --workspace --bins --profile "$profile"
+        cargo build --quiet --workspace "${binaries[@]}" --profile "$profile"
         export CARILLON_BIN_DIR=$bugs
         for bug in no-dedup:StartedTwice:F25,F1-owner no-tombstone:StartedAfterEdit:F25,F1-owner "no-compare:Lost|Unexpected|StartedAfterEdit|WentBack:F21-slow-mysql,F25"; do
             IFS=: read -r name fault cases <<<"$bug"
