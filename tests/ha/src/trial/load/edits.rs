@@ -55,14 +55,24 @@ struct Known {
     lost: Option<Version>,
     /// Changes whose answers were lost and that were not in force when that was looked up; they may have been on their way still.
     ghosts: Vec<Version>,
+    /// The newest job was deleted already, by a request whose answer was lost.
+    deleted: bool,
     busy: bool,
 }
 
 impl Edited {
     pub(super) fn new(api: Api, job: JobHistory, etag: String) -> Self {
         let schedule = job.versions[0].schedule.expect("it was created with one");
-        let known =
-            Known { jobs: vec![job], etag, schedule, mark: 0, lost: None, ghosts: Vec::new(), busy: false };
+        let known = Known {
+            jobs: vec![job],
+            etag,
+            schedule,
+            mark: 0,
+            lost: None,
+            ghosts: Vec::new(),
+            deleted: false,
+            busy: false,
+        };
         Self { api, turn: Arc::default(), known: Arc::new(Mutex::new(known)) }
     }
 
@@ -196,6 +206,7 @@ impl Edited {
             }
             404 if lost.schedule.is_none() => {
                 known.lost = None;
+                known.deleted = true;
                 let version = Version { effective_ms: (lost.sent_ms, now_ms()), ..lost };
                 known.jobs.last_mut().expect("there is always one").versions.push(version);
                 true
@@ -261,7 +272,7 @@ impl Edited {
                 known.mark,
             )
         };
-        let deleted = known_deleted(&self.known());
+        let deleted = self.known().deleted;
         if !deleted {
             let sent_ms = now_ms();
             let version = Version { mark, sent_ms, ..Version::default() };
@@ -318,6 +329,7 @@ impl Edited {
                     let mut known = self.known();
                     known.etag = answer.etag.unwrap_or_default();
                     known.jobs.push(history);
+                    known.deleted = false;
                     return true;
                 }
                 Ok(answer) if answer.status == 409 => {
@@ -327,6 +339,7 @@ impl Edited {
                         let mut known = self.known();
                         known.etag = etag;
                         known.jobs.push(history);
+                        known.deleted = false;
                         return true;
                     }
                 }
@@ -367,11 +380,6 @@ impl Edited {
     }
 }
 
-/// Whether the newest job was deleted already, by a request whose answer was lost.
-fn known_deleted(known: &Known) -> bool {
-    known.newest().effective_ms.0 != known.newest().effective_ms.1
-}
-
 impl Known {
     fn current(&self) -> &JobHistory {
         self.jobs.last().expect("there is always one")
@@ -386,8 +394,10 @@ impl Known {
         let effective = millis(&answer.text("effective_from"));
         let may_still_start = listed(answer);
         self.etag = answer.etag.clone().unwrap_or_default();
+        // One that was not answered may have waited long for its commit, and was in force only then.
+        let latest = if acknowledged_ms.is_some() { effective } else { now_ms() };
         let version =
-            Version { effective_ms: (effective, effective), acknowledged_ms, may_still_start, ..version };
+            Version { effective_ms: (effective, latest), acknowledged_ms, may_still_start, ..version };
         self.jobs.last_mut().expect("there is always one").versions.push(version);
     }
 }
