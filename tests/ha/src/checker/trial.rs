@@ -250,7 +250,7 @@ impl<'a> Judge<'a> {
             .lines
             .get(run.id.as_str())
             .and_then(|lines| lines.iter().filter(|line| is_start(line)).map(|line| line.at_us).min());
-        if self.is_excused(job, run) || self.changed_unseen(job, version, fire) {
+        if self.is_excused(job, run) || self.changed_unanswered(job, version, fire) {
             self.figures.excused.0 += 1;
             match started {
                 Some(at) => self.excused_late.push(at - fire * 1_000),
@@ -291,11 +291,13 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Whether a fire lies soon after a change that was made while something was broken. Whoever holds the shard delivers what it was told of, and
-    /// the owner that would have told of this change may be the one that is broken: the next owner reads it.
-    fn changed_unseen(&self, job: &JobHistory, version: usize, fire: i64) -> bool {
+    /// Whether a fire lies soon after a change that was made while something was broken, and that was not answered: whoever was to tell the holders
+    /// may have been what was broken, and then the owner, or the next one, finds it when it looks.
+    fn changed_unanswered(&self, job: &JobHistory, version: usize, fire: i64) -> bool {
         let changes = job.versions[version..].iter().take(2);
-        changes.filter(|change| change.sent_ms > self.record.from_ms).any(|change| {
+        let mut unanswered =
+            changes.filter(|change| change.sent_ms > self.record.from_ms && change.acknowledged_ms.is_none());
+        unanswered.any(|change| {
             let until = change.sent_ms + TAKEOVER_MS;
             let broken =
                 |fault: &FaultSpan| (fault.from_ms - ARMING_MS..=fault.to_ms).contains(&change.sent_ms);

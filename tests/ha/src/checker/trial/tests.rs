@@ -445,12 +445,13 @@ fn what_the_case_found_counts() {
 }
 
 #[test]
-fn a_change_during_a_fault_excuses_its_job_until_somebody_can_have_taken_over_and_no_other() {
-    let with = |changed_at: i64, missed: &str| {
+fn an_unanswered_change_during_a_fault_excuses_its_job_until_somebody_can_have_taken_over_and_no_other() {
+    let with = |answered: bool, changed_at: i64, missed: &str| {
         seeded(|record| {
             let change = &mut record.jobs[1].versions[1];
             let times = (changed_at, changed_at + 20);
-            (change.sent_ms, change.effective_ms, change.acknowledged_ms) = (times.0, times, Some(times.1));
+            (change.sent_ms, change.effective_ms, change.acknowledged_ms) =
+                (times.0, times, answered.then_some(times.1));
             for line in record.lines.iter_mut().filter(|line| line.job == EDITED && line.mark.is_some()) {
                 line.mark = Some(u64::from(line.fire_time_ms > changed_at));
             }
@@ -458,10 +459,11 @@ fn a_change_during_a_fault_excuses_its_job_until_somebody_can_have_taken_over_an
         })
         .len()
     };
-    assert_eq!(with(25_000, "2-30500"), 0);
-    assert_eq!(with(25_000, "1-30000"), 1, "another job");
-    assert_eq!(with(25_000, "2-42500"), 1, "too long after it");
-    assert_eq!(with(45_000, "2-48500"), 1, "no fault");
+    assert_eq!(with(false, 25_000, "2-30500"), 0);
+    assert_eq!(with(true, 25_000, "2-30500"), 1, "it was answered");
+    assert_eq!(with(false, 25_000, "1-30000"), 1, "another job");
+    assert_eq!(with(false, 25_000, "2-42500"), 1, "too long after it");
+    assert_eq!(with(false, 45_000, "2-48500"), 1, "no fault");
 }
 
 #[test]
