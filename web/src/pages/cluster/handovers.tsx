@@ -63,7 +63,14 @@ export function HandOvers({ rooms, group, window: chosen, onWindow, nameOf }: Ha
     nameOf({ group: entry.group, index: Number(entry.shard.slice(entry.shard.lastIndexOf('.') + 1)) });
 
   const columns: Column<HandOver>[] = [
-    { id: 'at', header: say('at'), width: 250, cell: (entry) => <Time at={entry.at} /> },
+    { id: 'at', header: say('at'), width: 250, from: 640, cell: (entry) => <Time at={entry.at} /> },
+    {
+      id: 'ago',
+      header: say('at'),
+      width: 100,
+      until: 640,
+      cell: (entry) => <Time at={entry.at} show="relative" />,
+    },
     {
       id: 'shard',
       header: say('shard'),

@@ -118,7 +118,7 @@ function Placement({ group }: { group: string }) {
     {
       id: 'open',
       header: say('open'),
-      width: 90,
+      width: 116,
       align: 'right',
       from: 640,
       cell: (shard) => <span className="num">{shard.open_runs ?? '–'}</span>,

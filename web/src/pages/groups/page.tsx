@@ -116,7 +116,9 @@ export function GroupsPage() {
         )
       }
     >
-      <FilterBox value={search.text ?? ''} onChange={onText} placeholder={say('filter')} />
+      <div className={classes.filters}>
+        <FilterBox value={search.text ?? ''} onChange={onText} placeholder={say('filter')} />
+      </div>
       {list.isPending ? (
         <Loading />
       ) : list.isError && !list.data ? (

@@ -15,6 +15,9 @@ import { jobWords } from './words';
 
 type Fire = Schemas['FireView'];
 
+/** From this width on there is room for a whole time; the reason has its place on every screen. */
+const WIDE = 640;
+
 /** Every fire time with its outcome: the answer to "why did it (not) run?". */
 export function Ledger({ job }: { job: Job }) {
   const say = useWords(jobWords);
@@ -45,14 +48,15 @@ export function Ledger({ job }: { job: Job }) {
       id: 'fire_time',
       header: say('fire_time'),
       width: 246,
-      cell: (fire) =>
-        fire.run ? (
-          <Link to="/runs/$run" params={{ run: fire.run }} className="plain">
-            <Time at={fire.fire_time} />
-          </Link>
-        ) : (
-          <Time at={fire.fire_time} />
-        ),
+      from: WIDE,
+      cell: (fire) => <FireTime fire={fire} show="full" />,
+    },
+    {
+      id: 'when',
+      header: say('fire_time'),
+      width: 92,
+      until: WIDE,
+      cell: (fire) => <FireTime fire={fire} show="relative" />,
     },
     {
       id: 'lateness',
@@ -65,7 +69,6 @@ export function Ledger({ job }: { job: Job }) {
     {
       id: 'reason',
       header: say('reason'),
-      from: 640,
       cell: (fire) =>
         fire.reason ? (
           <span title={fire.reason.detail}>
@@ -92,5 +95,15 @@ export function Ledger({ job }: { job: Job }) {
         empty={<Empty title={say('no_ledger')} />}
       />
     </Panel>
+  );
+}
+
+function FireTime({ fire, show }: { fire: Fire; show: 'full' | 'relative' }) {
+  const time = <Time at={fire.fire_time} show={show} />;
+  if (!fire.run) return time;
+  return (
+    <Link to="/runs/$run" params={{ run: fire.run }} className="plain">
+      {time}
+    </Link>
   );
 }

@@ -128,7 +128,7 @@ export function JobsPage() {
     {
       id: 'lateness',
       header: say('lateness'),
-      width: 96,
+      width: 126,
       align: 'right',
       from: 1000,
       cell: (job) => <LastLateness job={job} />,

@@ -9,6 +9,9 @@ import type { Column } from '#/ui/table';
 import { Duration, Lateness, Time } from '#/ui/time';
 import { runsWords } from './words';
 
+/** From this width on there is room for a whole time. */
+const WIDE = 640;
+
 /** The columns of a list of runs; the job's is left out on the job's own page. */
 export function useRunColumns({ job: withJob = true }: { job?: boolean } = {}): Column<Run>[] {
   const say = useWords(runsWords);
@@ -30,7 +33,7 @@ export function useRunColumns({ job: withJob = true }: { job?: boolean } = {}): 
         id: 'fire_time',
         header: say('fire_time'),
         width: 246,
-        from: withJob ? 640 : 0,
+        from: WIDE,
         cell: (run) =>
           withJob ? (
             <Time at={run.fire_time} />
@@ -40,12 +43,19 @@ export function useRunColumns({ job: withJob = true }: { job?: boolean } = {}): 
             </Link>
           ),
       },
-      withJob && {
+      {
         id: 'when',
         header: say('fire_time'),
         width: 92,
-        until: 640,
-        cell: (run) => <Time at={run.fire_time} show="relative" />,
+        until: WIDE,
+        cell: (run) =>
+          withJob ? (
+            <Time at={run.fire_time} show="relative" />
+          ) : (
+            <Link to="/runs/$run" params={{ run: run.id }} className="plain" preload="intent">
+              <Time at={run.fire_time} show="relative" />
+            </Link>
+          ),
       },
       {
         id: 'lateness',

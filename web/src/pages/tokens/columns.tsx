@@ -24,14 +24,14 @@ export function useTokenColumns({ tab, groupName, onRevoke }: ColumnsProps): Col
     {
       id: 'prefix',
       header: say('prefix'),
-      width: 160,
+      width: 140,
       from: 520,
       cell: (token) => <span className="mono">{token.prefix}…</span>,
     },
     tab === 'all' && {
       id: 'scope',
       header: say('scope'),
-      width: 200,
+      width: 160,
       from: 640,
       cell: (token) =>
         token.worker_of ? say('scope.worker', { group: groupName(token.worker_of) }) : say('scope.user'),
@@ -46,14 +46,14 @@ export function useTokenColumns({ tab, groupName, onRevoke }: ColumnsProps): Col
     {
       id: 'expires',
       header: say('expires'),
-      width: 140,
+      width: 112,
       from: 380,
       cell: (token) => <Expiry at={token.expires_at} />,
     },
     {
       id: 'used',
       header: say('last_used'),
-      width: 140,
+      width: 120,
       from: 860,
       cell: (token) =>
         token.last_used_at ? (
@@ -65,7 +65,7 @@ export function useTokenColumns({ tab, groupName, onRevoke }: ColumnsProps): Col
     {
       id: 'created',
       header: say('created'),
-      width: 260,
+      width: 230,
       from: 1060,
       cell: (token) => (
         <span className="muted" title={token.created_by}>

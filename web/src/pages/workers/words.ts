@@ -54,7 +54,7 @@ export const workersWords = defineWords(
     state: '状态',
     ready: '就绪',
     draining: '正在退出',
-    draining_hint: '它会完成正在执行的任务,但不再接受新任务。',
+    draining_hint: '它会完成正在执行的任务，但不再接受新任务。',
     handlers: '处理器',
     running: '执行中',
     running_now: '正在执行',

@@ -16,10 +16,10 @@ export function clockChangeText(note: Schemas['ClockChangeView'], language = cur
   const fate =
     gap !== undefined
       ? at || together
-        ? `不存在,改在 ${at ?? together} ${together ? '合并' : ''}触发`
-        : '不存在,不触发'
+        ? `不存在，改在 ${at ?? together} ${together ? '合并' : ''}触发`
+        : '不存在，不触发'
       : passes === 'both times'
-        ? '出现两次,两次都触发'
-        : '出现两次,只在第一次触发';
+        ? '出现两次，两次都触发'
+        : '出现两次，只在第一次触发';
   return `${day},${zone} 的时钟从 ${from} ${way === 'forward' ? '拨快到' : '拨回到'} ${to}。${told} ${fate}。`;
 }
