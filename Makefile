@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help run build pages test verify bench cluster cluster-watch cluster-kill cluster-drain cluster-pause cluster-resume cluster-revive \
-	cluster-stop ha ha-bugs ha-report ha-cost end-to-end sim
+	cluster-stop ha ha-bugs ha-report ha-cost end-to-end sim tour look
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,3 +68,9 @@ end-to-end: ## Run the end-to-end stories with real processes
 
 sim: ## Run the seeded simulation of the trigger engine: make sim SEEDS=100000 THREADS=2 (of safety and of liveness each; TWICE=1 runs each twice)
 	@./tests/run-all.sh sim
+
+tour: ## Take the pictures of docs/tour from a cluster that is started for it
+	@./tests/pictures.sh tour
+
+look: ## Take pictures of every page in both themes and languages, to be judged by people: make look LOOK_FOLDER=/tmp/look
+	@LOOK_FOLDER=$(LOOK_FOLDER) ./tests/pictures.sh look

@@ -40,7 +40,8 @@ pub(crate) fn run(args: DevArgs) -> Outcome {
     parts::run(async |shutdown| dev(&args, config, &folder, shutdown).await)
 }
 
-/// The configuration of the one process. Only what is logged can be set: everything else would make it something else than `dev`.
+/// The configuration of the one process. Only what is logged and where the pages come from can be set: everything else would make it
+/// something else than `dev`.
 fn config() -> Outcome<Config> {
     let own = [
         ("server.id", "dev"),
@@ -57,7 +58,8 @@ fn config() -> Outcome<Config> {
     // Others on this machine reach the server's port too, but have no business with its controls.
     let secret = format!("{:032x}", rand::random::<u128>());
     layers = layers.with_flag("carillon dev", "cluster.secret", Some(secret));
-    layers = layers.with_environment(std::env::vars().filter(|(name, _)| name.starts_with("CARILLON_LOGS_")));
+    let may_be_set = |name: &str| name.starts_with("CARILLON_LOGS_") || name == "CARILLON_CONSOLE_PAGES";
+    layers = layers.with_environment(std::env::vars().filter(|(name, _)| may_be_set(name)));
     configure::read(&layers)
 }
 

@@ -2,7 +2,7 @@ import { expect, test } from '../e2e/fixtures';
 import { LOADING, pages } from '../e2e/pages';
 
 /** Where the pictures go; not part of the repository. */
-const FOLDER = process.env.LOOK_FOLDER ?? 'test-results/look';
+const FOLDER = process.env.LOOK_FOLDER || 'test-results/look';
 
 /** A desk and a phone. */
 const SIZES = [
