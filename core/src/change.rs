@@ -72,6 +72,10 @@ pub enum Step {
         reason: Option<Reason>,
         /// What the handler returned.
         result: Option<Value>,
+        /// For the end that an owner decides: the plan number that it decided about. Where the row's is larger, the step is not applied: a
+        /// move in doubt took effect after all, or an edit re-planned it, and the run may start at a worker that was not asked. None where
+        /// a worker says so.
+        seen: Option<PlanNo>,
     },
     /// The attempt ended and another one follows: the attempt is recorded with its cause, the run is planned again.
     Retry {

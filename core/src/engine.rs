@@ -194,6 +194,11 @@ pub enum Input {
     },
     /// Something that the engine decided was not applied: it sees the shard otherwise than the store.
     Refused,
+    /// The store may have lost what it had acknowledged: the connections to it broke and work again, perhaps to a replica that missed the
+    /// last commits. An owner looks at it again, and asks workers about the runs that it finds there otherwise than it knew them; a standby
+    /// reads the row, and believes it also where it shows an earlier epoch. To be said to every engine, after the first success that
+    /// followed a failure whose outcome is unknown; once too often costs a reload, once too seldom leaves runs open whose end was lost.
+    StoreReplaced,
     /// What became of [`Effect::NextAttempt`].
     NextAttempt {
         /// Which run.
@@ -514,6 +519,7 @@ impl Engine {
             Input::Watermark { epoch, planned_until, .. } => self.watermark(now, epoch, planned_until),
             Input::ShardRead { epoch, planned_until } => self.shard_read(now, epoch, planned_until),
             Input::Refused => self.reload_for_refusal(),
+            Input::StoreReplaced => self.store_replaced(),
             Input::Stalled { patience } => self.stalled(now, patience),
             Input::SliceCommitted { epoch, to } => self.slice_committed(now, epoch, to),
             Input::SliceRefused { epoch, to } => self.slice_refused(epoch, to),

@@ -59,12 +59,13 @@ impl RunState {
     }
 
     /// As [`can_become`](Self::can_become), for a run that was ended on a presumption, and whose worker comes with the truth: it was ended for
-    /// want of news (`reason` is [`ReasonCode::WorkerLost`]), or an edit cancelled it in the moment in which it started. The report of that
-    /// attempt's end corrects the presumption. A mere start does not: its end may never come, and nobody waits for it any longer.
+    /// want of news (`reason` is [`ReasonCode::WorkerLost`]), an edit cancelled it in the moment in which it started, or it was skipped since
+    /// nobody seemed to have planned it in time, but a database failover had lost that. The report of that attempt's end corrects the presumption. A mere start does not: its end may never come, and nobody waits for it any longer.
     pub fn can_be_corrected_to(self, next: Self, reason: Option<ReasonCode>) -> bool {
         use RunState::*;
         let presumed = match self {
             Missed | Dead => reason == Some(ReasonCode::WorkerLost),
+            Skipped => reason == Some(ReasonCode::Misfire),
             Cancelled => {
                 matches!(reason, Some(ReasonCode::Edited | ReasonCode::Paused | ReasonCode::Deleted))
             }
@@ -377,6 +378,8 @@ mod tests {
         assert!(!RunState::Succeeded.can_be_corrected_to(RunState::Failed, Some(ReasonCode::WorkerLost)));
         assert!(RunState::Cancelled.can_be_corrected_to(RunState::Succeeded, Some(ReasonCode::Paused)));
         assert!(!RunState::Cancelled.can_be_corrected_to(RunState::Succeeded, Some(ReasonCode::Replaced)));
+        assert!(RunState::Skipped.can_be_corrected_to(RunState::Succeeded, Some(ReasonCode::Misfire)));
+        assert!(!RunState::Skipped.can_be_corrected_to(RunState::Succeeded, Some(ReasonCode::Overlap)));
     }
 
     #[test]

@@ -22,6 +22,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
+use crate::store_breaks::StoreBreaks;
 use crate::switchboard::Switchboard;
 use batch::Batch;
 use write::Writer;
@@ -185,6 +186,7 @@ pub(crate) struct CommitterParts {
     pub(crate) store: SharedStore,
     pub(crate) switchboard: Arc<Switchboard>,
     pub(crate) metrics: Metrics,
+    pub(crate) breaks: Arc<StoreBreaks>,
     pub(crate) gather: Duration,
 }
 

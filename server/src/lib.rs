@@ -26,6 +26,7 @@ mod rpc;
 mod serve;
 mod shard_loop;
 mod stall;
+mod store_breaks;
 mod switchboard;
 
 pub use clock::Clock;

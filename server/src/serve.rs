@@ -39,6 +39,7 @@ use crate::placer::Placer;
 use crate::rpc::{ControlService, Gateway, GatewayService, MAX_MESSAGE_BYTES, PeerService, WorkerTokens};
 use crate::shard_loop::Shell;
 use crate::stall::{self, Stalls};
+use crate::store_breaks::StoreBreaks;
 use crate::switchboard::Switchboard;
 
 /// A worker whose connection is dead is noticed after this and [`KEEPALIVE_PATIENCE`].
@@ -110,13 +111,14 @@ impl Server {
         let switchboard = Arc::new(Switchboard::new(metrics.clone()));
         let events = Arc::new(Events::new());
         let figures = Arc::new(Figures::new());
-        let stalls = Stalls::new();
+        let (stalls, breaks) = (Stalls::new(), StoreBreaks::new());
         let maps = MapHub::new(store.clone(), clock.clone(), switchboard.clone(), ended.child_token());
         let parts = CommitterParts {
             me: config.id.clone(),
             store: store.clone(),
             switchboard: switchboard.clone(),
             metrics: metrics.clone(),
+            breaks: breaks.clone(),
             gather: config.commit_gather,
         };
         let count = config.commit_lanes.unwrap_or(if store.backend() == "sqlite" { 1 } else { LANES });
@@ -136,6 +138,7 @@ impl Server {
             figures: figures.clone(),
             metrics: metrics.clone(),
             stalls: stalls.clone(),
+            breaks,
         };
         let (logs, log_receiver) = Logs::new();
 

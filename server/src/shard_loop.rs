@@ -33,6 +33,7 @@ use crate::metrics::Metrics;
 use crate::ownership::Ownership;
 use crate::peers::Peers;
 use crate::stall::Stalls;
+use crate::store_breaks::StoreBreaks;
 use crate::switchboard::Switchboard;
 use look::Looking;
 use outbox::Outbox;
@@ -172,6 +173,7 @@ pub(crate) struct Shell {
     pub(crate) figures: Arc<Figures>,
     pub(crate) metrics: Metrics,
     pub(crate) stalls: Arc<Stalls>,
+    pub(crate) breaks: Arc<StoreBreaks>,
 }
 
 /// The loop's state.
@@ -192,6 +194,7 @@ pub(crate) struct ShardLoop {
     steps_in_flight: usize,
     looking: Looking,
     stalls_seen: u64,
+    breaks_seen: u64,
     /// A standby's look at the shard's row.
     row: RowRead,
     /// What the other holders are to hear.
@@ -239,6 +242,7 @@ impl ShardLoop {
             steps_in_flight: 0,
             looking: Looking::default(),
             stalls_seen: shell.stalls.count(),
+            breaks_seen: shell.breaks.count(),
             row: RowRead::default(),
             telling: Telling::default(),
             effects: Vec::new(),
@@ -276,6 +280,7 @@ impl ShardLoop {
             }
             self.drain();
             self.look_for_stall();
+            self.look_for_break();
             self.look_again();
             self.tick();
             self.publish();

@@ -64,6 +64,7 @@ async fn main() -> Result<()> {
             at: key.fire_time + Span::from_millis(5),
             reason: None,
             result: None,
+            seen: None,
         })
     })
     .await?;

@@ -85,6 +85,7 @@ promises! {
         a_presumption_is_corrected_by_the_truth,
         an_edit_that_came_too_late_is_corrected_by_the_truth,
         a_next_attempt_holds_only_for_the_job_set_it_was_planned_with,
+        an_end_that_was_decided_holds_only_for_the_plan_that_was_seen,
         a_dead_letter_is_reopened_or_discarded,
         unknown_runs_are_not_invented,
         racing_ends_leave_one,

@@ -283,6 +283,7 @@ async fn a_log_is_read_as_text_by_range_as_json_and_live() {
             at: world.now(),
             reason: None,
             result: None,
+            seen: None,
         };
         let advance =
             carillon_core::change::Advance { key: run, attempt: AttemptNo::FIRST, step, fence: None };

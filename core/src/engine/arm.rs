@@ -493,33 +493,40 @@ impl Engine {
         self.press_cancel(now, key, &wish);
     }
 
-    /// Repeats a wish to stop until the grace is over, then gives the run up.
+    /// Repeats a wish to stop until the grace is over, then gives the run up; one that its worker may still start not before it cannot any
+    /// longer, since whoever was told of it may arm it.
     fn press_cancel(&mut self, now: Timestamp, key: RunKey, wish: &CancelWish) {
         let open = &self.owned_ref().runs[&key];
         let (phase, attempt, plan_no) = (open.phase, open.run.attempt, open.run.plan_no);
-        let worker = open.run.worker.filter(|worker| !self.is_gone(*worker));
+        let may_start = now < self.starts_before(open);
         let patience = self.config.grace.saturating_add(self.config.clock_margin);
         let over = now >= wish.asked_at.saturating_add(patience);
-        match (phase, worker) {
+        let gone = open.run.worker.is_none_or(|worker| self.is_gone(worker));
+        match (phase, open.run.worker) {
             // Its subtasks are cancelled with the end of the attempt; nobody else holds it.
             (Phase::Mapping, _) => self.end_stopped(now, key, wish),
-            (Phase::Armed { .. } | Phase::Queued, Some(to)) if !over => {
-                self.disarm(to, key, attempt, plan_no);
-                self.press_again(now, key);
-            }
-            (Phase::Started, Some(to)) if !over => {
-                let (grace, why) = (self.config.grace, wish.reason.to_string());
-                self.effects.push(Effect::CancelAttempt { to, key, attempt, grace, why });
-                self.press_again(now, key);
-            }
-            (Phase::Waiting | Phase::Held, Some(to)) if !over && self.roster.is_connected(to) => {
+            (Phase::Waiting | Phase::Held | Phase::Armed { .. }, Some(to)) if !over || may_start => {
                 self.owned_mut().runs.get_mut(&key).expect("looked up above").perhaps_armed = true;
                 self.disarm(to, key, attempt, plan_no);
+                self.press_again(now, key);
+            }
+            (Phase::Queued, Some(to)) if !over && !gone => {
+                self.disarm(to, key, attempt, plan_no);
+                self.press_again(now, key);
+            }
+            (Phase::Started, Some(to)) if !over && !gone => {
+                let (grace, why) = (self.config.grace, wish.reason.to_string());
+                self.effects.push(Effect::CancelAttempt { to, key, attempt, grace, why });
                 self.press_again(now, key);
             }
             (Phase::Moving, _) => self.press_again(now, key),
             _ => self.end_stopped(now, key, wish),
         }
+    }
+
+    /// From when on no worker starts the run, whatever its clock says.
+    pub(super) fn starts_before(&self, open: &OpenRun) -> Timestamp {
+        open.run.start_by.saturating_add(self.config.clock_margin)
     }
 
     fn press_again(&mut self, now: Timestamp, key: RunKey) {

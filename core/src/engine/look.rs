@@ -212,7 +212,11 @@ impl Engine {
                         OpenRun { lost_plan, perhaps_armed: true, ..self.taken_over(now, run) }
                     }
                 }
-                _ => self.taken_over(now, run),
+                before => {
+                    // Somebody who wants it stopped wants so under a new plan, too.
+                    let same = before.filter(|open| open.run.attempt == run.attempt);
+                    OpenRun { cancel: same.and_then(|open| open.cancel), ..self.taken_over(now, run) }
+                }
             };
             owned.insert(open.with_job(&owned.jobs));
         }
@@ -337,6 +341,14 @@ impl Engine {
             look.again = true;
         }
         self.reload();
+    }
+
+    /// The store may have lost what it had acknowledged.
+    pub(super) fn store_replaced(&mut self) {
+        match self.owned {
+            Some(_) => self.reload_for_refusal(),
+            None => self.standby.doubt_epoch(),
+        }
     }
 
     pub(super) fn reload(&mut self) {

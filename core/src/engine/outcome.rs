@@ -32,9 +32,12 @@ impl Engine {
         }
         let attempt = open.run.attempt;
         self.abort_map(&open);
-        let step = Step::Final { state, started_at, at, reason, result };
         // Without a worker's word it is a decision.
-        let fence = ack.is_none().then(|| self.fence());
+        let (fence, seen) = match ack {
+            Some(_) => (None, None),
+            None => (Some(self.fence()), Some(open.run.plan_no)),
+        };
+        let step = Step::Final { state, started_at, at, reason, result, seen };
         self.effects.push(Effect::Advance {
             steps: vec![Advance { key, attempt, step, fence }],
             acks: ack.into_iter().collect(),

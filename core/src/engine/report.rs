@@ -322,7 +322,7 @@ impl Engine {
     fn report_of_closed_run(&mut self, report: Report, ack: (Incarnation, u64)) {
         let at = report.at;
         let finished = |state, started_at: Option<Timestamp>, reason, result| {
-            Some(Step::Final { state, started_at, at, reason, result })
+            Some(Step::Final { state, started_at, at, reason, result, seen: None })
         };
         let step = match report.kind {
             ReportKind::Armed | ReportKind::Queued | ReportKind::Refused(..) | ReportKind::Disarmed => None,

@@ -179,6 +179,11 @@ impl Standby {
         self.take(now, news, config);
     }
 
+    /// The store may know of fewer changes of owner than this server.
+    pub(super) fn doubt_epoch(&mut self) {
+        self.watch.doubt_epoch();
+    }
+
     /// Forgets the plan of others: the server owns the shard. Answers the edited jobs whose rows are being read.
     pub(super) fn forget_copy(&mut self) -> Vec<JobId> {
         self.copy_of = None;

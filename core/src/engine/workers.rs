@@ -271,21 +271,22 @@ impl Engine {
         let seen_started = open.run.state == RunState::Running;
         let seen = if seen_started { "after it started" } else { "before it was seen to start" };
         let reason = Reason::new(ReasonCode::WorkerLost, format!("{why}, {seen}"));
+        let safe = self.starts_before(open);
         if let Some(cancel) = open.cancel.clone().filter(|cancel| !cancel.timeout) {
+            if !seen_started && open.phase != Phase::Queued && now < safe {
+                return self.owned_mut().wake(key, Some(safe));
+            }
             self.finish(now, key, RunState::Cancelled, Some(cancel.reason), None);
             return;
         }
         let policy = open.job.as_ref().map_or(WorkerLost::Skip, |job| job.job.spec.worker_lost);
         let most = open.job.as_ref().map_or(1, |job| job.job.spec.retry.max_attempts);
         let most = if seen_started { most } else { most + self.config.unseen_attempts };
-        let (due_at, start_by) = (open.run.due_at, open.run.start_by);
+        let due_at = open.run.due_at;
         let spent = open.run.attempt.get() >= most;
         match (policy, seen_started) {
-            (WorkerLost::Skip, false) if now < start_by.saturating_add(self.config.clock_margin) => {
-                // It may yet come back and start in time; `arm` gives the run up after its latest start.
-                let wake = start_by.saturating_add(self.config.clock_margin);
-                self.owned_mut().wake(key, Some(wake));
-            }
+            // It may yet come back and start in time; `arm` gives the run up after its latest start.
+            (WorkerLost::Skip, false) if now < safe => self.owned_mut().wake(key, Some(safe)),
             (WorkerLost::Skip, false) => self.finish(now, key, RunState::Missed, Some(reason), None),
             (WorkerLost::Skip, true) | (WorkerLost::RetryStrict, true) => {
                 self.finish(now, key, RunState::Dead, Some(reason), None);
@@ -293,8 +294,7 @@ impl Engine {
             _ if spent => self.finish(now, key, RunState::Dead, Some(reason), None),
             (WorkerLost::Retry, _) => self.next_attempt(now, key, reason, now.max(due_at)),
             (WorkerLost::RetryStrict, false) => {
-                let safe = start_by.saturating_add(self.config.clock_margin).max(now);
-                self.next_attempt(now, key, reason, safe);
+                self.next_attempt(now, key, reason, safe.max(now));
             }
         }
     }

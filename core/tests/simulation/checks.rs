@@ -23,7 +23,8 @@ impl World {
 
     /// What can be judged at the very start of a handler: I3, I4, and the bounds of the start.
     pub(crate) fn check_start(&mut self, worker: Incarnation, start: Start) {
-        if !self.started.insert((start.key, start.attempt)) {
+        let again = !self.started.insert((start.key, start.attempt));
+        if again && !self.moves_lost.contains(&start.key) {
             self.fail(
                 "I3",
                 format!("run {} attempt {} started twice, now at {worker}", start.key, start.attempt),
@@ -190,8 +191,11 @@ impl World {
             .filter(|(_, _, start)| start.key == run.key && start.attempt == run.attempt)
             .collect();
         let presumed = run.reason.as_ref().is_some_and(|reason| reason.code == ReasonCode::WorkerLost);
+        // Nobody had planned it, as far as the store knew after a failover; its worker's word on its end corrects that.
+        let unplanned = run.reason.as_ref().is_some_and(|reason| reason.code == ReasonCode::Misfire)
+            && started.iter().all(|(_, at, _)| self.workers[at].ended(run.key, run.attempt).is_none());
         match run.state {
-            RunState::Skipped | RunState::Missed if !started.is_empty() && !presumed => {
+            RunState::Skipped | RunState::Missed if !started.is_empty() && !presumed && !unplanned => {
                 self.fail("I5", format!("run {} is {} but started", run.key, run.state));
             }
             RunState::Succeeded => {

@@ -184,8 +184,8 @@ impl Store {
                 run.worker = Some(*worker);
                 run.reason = None;
             }
-            Step::Final { state, started_at, at, reason, result } => {
-                if !legal(*state) {
+            Step::Final { state, started_at, at, reason, result, seen } => {
+                if !legal(*state) || seen.is_some_and(|seen| seen < run.plan_no) {
                     return false;
                 }
                 run.state = *state;

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 
+use carillon_core::engine::Input;
 use carillon_core::ids::{AttemptNo, Incarnation, JobId, JobVersion, JobsVersion, RunKey, ShardId};
 use carillon_core::time::{Span, Timestamp};
 use rand::rngs::SmallRng;
@@ -104,6 +105,8 @@ pub(crate) struct World {
     replica: Option<Box<Store>>,
     /// When commits were last lost.
     failed_over_at: Option<Timestamp>,
+    /// Runs that lost a move then: with another roster they may be given to another worker once more, which the protocol does not rule out.
+    pub(crate) moves_lost: BTreeSet<RunKey>,
     coordinator: Coordinator,
     pub(crate) servers: Vec<Server>,
     /// How far each server's clock is off, in milliseconds.
@@ -152,6 +155,7 @@ impl World {
             store_down: false,
             replica: None,
             failed_over_at: None,
+            moves_lost: BTreeSet::new(),
             coordinator: Coordinator::default(),
             servers: (0..SERVERS).map(|_| Server::new(shard)).collect(),
             offsets: (0..SERVERS).map(|_| offset()).collect(),
@@ -286,6 +290,7 @@ impl World {
             Event::KillOwner => self.kill_owner(),
             Event::StoreBack => self.store_down = false,
             Event::Failover => self.fail_over(),
+            Event::StoreReplaced(at) => self.feed(at.server, Input::StoreReplaced),
             Event::Mend(cut) => _ = self.cuts.remove(&cut),
             Event::Heal => self.heal(),
             Event::Judge => self.judge(),

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use super::batch::{Batch, Kind, Stage};
 use super::{CommitterParts, Done, DoneKind, MAX_OPEN_RUNS, Operation, ReadAnswer, SliceFate, Work};
 use crate::metrics::Metrics;
+use crate::store_breaks::StoreBreaks;
 use crate::switchboard::Switchboard;
 
 /// The first wait after a failure; it doubles.
@@ -37,6 +38,7 @@ pub(super) struct Writer {
     store: SharedStore,
     switchboard: Arc<Switchboard>,
     metrics: Metrics,
+    breaks: Arc<StoreBreaks>,
 }
 
 /// An operation whose steps are being written.
@@ -74,6 +76,7 @@ impl Writer {
             store: parts.store.clone(),
             switchboard: parts.switchboard.clone(),
             metrics: parts.metrics.clone(),
+            breaks: parts.breaks.clone(),
         }
     }
 
@@ -109,6 +112,9 @@ impl Writer {
     fn succeeded(&self, tries: &Tries, what: &'static str, since: Instant, rows: usize) {
         self.metrics.query(what, since.elapsed(), rows);
         tracing::trace!(what, rows, took_ms = since.elapsed().as_millis() as u64, "written");
+        if tries.doubtful {
+            self.breaks.note();
+        }
         if tries.logged.is_some() {
             tracing::info!(what, "the store takes what is written again");
         }

@@ -1,4 +1,5 @@
-//! Looking at the store: at the whole shard to begin to own it, after a refused commit and after a stall; at one job after its edit.
+//! Looking at the store: at the whole shard to begin to own it, after a refused commit, a stall, or a break of the connection to the
+//! store; at one job after its edit.
 //!
 //! A look is an operation in the shard's lane, so that what is read includes what was written before it, and what was written after it is
 //! heard of after it. The engine goes on meanwhile.
@@ -23,6 +24,10 @@ const AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// Looks on account of stalls are at least this far apart, or a busy machine would get busier by them.
 const BETWEEN_STALLS: Duration = Duration::from_secs(5);
 
+/// Looks on account of broken connections to the store are at least this far apart: a database that is slow would get slower by them. The
+/// last break is never passed over.
+const BETWEEN_BREAKS: Duration = Duration::from_secs(5);
+
 /// How often the shard is looked at for jobs that nobody knows: requests for wrong jobs must not keep the store busy.
 const LOOK_FOR_JOB_EVERY: Duration = Duration::from_secs(1);
 
@@ -30,6 +35,7 @@ const LOOK_FOR_JOB_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct Looking {
     last_stall: Option<Instant>,
+    last_break: Option<Instant>,
     /// When the shard is looked at, or was last, for a job that nobody knows.
     for_job: Option<Instant>,
     /// That look is still to come.
@@ -80,6 +86,18 @@ impl ShardLoop {
             self.looking.last_stall = Some(now);
             self.step(Input::Stalled { patience: STALL_PATIENCE });
         }
+    }
+
+    /// After a break of the connection to the store it may have lost what it had acknowledged: the engine looks at it again.
+    pub(super) fn look_for_break(&mut self) {
+        let count = self.shell.breaks.count();
+        let now = Instant::now();
+        if count == self.breaks_seen || self.looking.last_break.is_some_and(|at| now - at < BETWEEN_BREAKS) {
+            return;
+        }
+        self.breaks_seen = count;
+        self.looking.last_break = Some(now);
+        self.step(Input::StoreReplaced);
     }
 
     /// Looks at what is due to be looked at.

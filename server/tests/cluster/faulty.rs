@@ -1,5 +1,6 @@
 //! A store that fails as it is told: before it does what it was asked, or after.
 
+use std::any::Any;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -36,6 +37,7 @@ pub(crate) struct Faulty {
     inner: SharedStore,
     down: AtomicBool,
     lost: Mutex<HashMap<&'static str, VecDeque<Lost>>>,
+    forgotten: Mutex<HashMap<&'static str, Box<dyn Any + Send>>>,
     held: Mutex<HashMap<&'static str, Arc<Gate>>>,
 }
 
@@ -47,7 +49,13 @@ struct Gate {
 
 impl Faulty {
     pub(crate) fn new(inner: SharedStore) -> Self {
-        Self { inner, down: AtomicBool::new(false), lost: Mutex::default(), held: Mutex::default() }
+        Self {
+            inner,
+            down: AtomicBool::new(false),
+            lost: Mutex::default(),
+            forgotten: Mutex::default(),
+            held: Mutex::default(),
+        }
     }
 
     /// Nothing arrives until it is up again.
@@ -58,6 +66,23 @@ impl Faulty {
     /// The next calls of `method` go wrong so, one after the other.
     pub(crate) fn lose(&self, method: &'static str, lost: &[Lost]) {
         self.lost.lock().unwrap().entry(method).or_default().extend(lost);
+    }
+
+    /// The next call of `method` gets `answer`, as if it was carried out: what a failover to a replica makes of a commit that it missed.
+    #[allow(dead_code, reason = "the console's tests do not use it")]
+    pub(crate) fn forget<T: Send + 'static>(&self, method: &'static str, answer: T) {
+        self.forgotten.lock().unwrap().insert(method, Box::new(answer));
+    }
+
+    /// Whether such a call is still to come.
+    #[allow(dead_code, reason = "the console's tests do not use it")]
+    pub(crate) fn is_to_forget(&self, method: &str) -> bool {
+        self.forgotten.lock().unwrap().contains_key(method)
+    }
+
+    fn forgotten<T: 'static>(&self, method: &str) -> Option<T> {
+        let answer = self.forgotten.lock().unwrap().remove(method)?;
+        Some(*answer.downcast().expect("the answer of that method"))
     }
 
     /// Calls of `method` that are still to go wrong.
@@ -117,6 +142,9 @@ macro_rules! behind_faults {
         impl $store for Faulty {
             $(async fn $name(&self, $($argument: $type),*) -> Result<$answer, StoreError> {
                 self.pass(stringify!($name)).await;
+                if let Some(answer) = self.forgotten::<$answer>(stringify!($name)) {
+                    return Ok(answer);
+                }
                 match self.next(stringify!($name)) {
                     None => self.inner.$name($($argument),*).await,
                     Some(Lost::Request) => Err(unavailable(stringify!($name))),

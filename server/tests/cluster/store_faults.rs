@@ -190,3 +190,41 @@ async fn a_run_that_finds_its_worker_while_the_store_is_looked_at_starts() {
     once_each(&worker);
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_run_whose_end_a_database_failover_lost_is_ended_once_more() {
+    let (cluster, faulty) = faulty_cluster().await;
+    let job = cluster.job("now", json!({"schedule": {"type": "api"}})).await;
+    let server = cluster.server("s1", "a").await;
+    let worker = TestWorker::start(cluster.group, 7, &[server.address], Duration::from_millis(500));
+    let control = server.control().await;
+    let request = TriggerRequest {
+        job: job.id.get(),
+        shard: cluster.shard(0).to_string(),
+        idempotency_key: "k".into(),
+        params: None,
+        requested_by: "test".into(),
+        trace_id: Default::default(),
+    };
+    let made = eventually("the owner takes it", || async {
+        control.clone().trigger(request.clone()).await.ok().map(|answer| answer.into_inner())
+    })
+    .await;
+    let key = run_key(made.run.unwrap());
+    let state = |wanted| {
+        let store = cluster.store.clone();
+        move || {
+            let store = store.clone();
+            async move { store.run(key).await.unwrap().filter(|run| run.state == wanted) }
+        }
+    };
+    eventually("the run is under way", state(RunState::Running)).await;
+    // The commit of its end is acknowledged and lost, and then the connections break.
+    faulty.forget("advance", vec![true]);
+    eventually("the end is acknowledged", || async { (!faulty.is_to_forget("advance")).then_some(()) }).await;
+    assert_eq!(cluster.store.run(key).await.unwrap().unwrap().state, RunState::Running);
+    faulty.lose("commit_slices", &[Lost::Request]);
+    eventually("the end is recorded again", state(RunState::Succeeded)).await;
+    once_each(&worker);
+    server.stop().await;
+}

@@ -329,6 +329,8 @@ struct Inner {
     held: BTreeMap<(RunKey, u32), HeldRun>,
     /// Attempts up to this number fail.
     fail_up_to: u32,
+    /// What became of attempts that have ended.
+    ended: BTreeMap<(RunKey, u32), (Report, ReportKind)>,
 }
 
 /// A worker that keeps the protocol: first Arm wins, starts at T, reports until acknowledged, connects again.
@@ -353,6 +355,7 @@ impl TestWorker {
             next_seq: 1,
             held: BTreeMap::new(),
             fail_up_to: 0,
+            ended: BTreeMap::new(),
         };
         let worker = Self {
             incarnation,
@@ -516,6 +519,10 @@ impl TestWorker {
                 return;
             }
             if inner.held.contains_key(&id) || inner.seen.starts.contains_key(&id) {
+                // An Arm that comes again is answered with what became of the run.
+                if let Some((ended, kind)) = inner.ended.get(&id).cloned() {
+                    inner.report(ended, kind);
+                }
                 return;
             }
             let held = HeldRun { run: arm.run, attempt: arm.attempt, plan_no: arm.plan_no, started: false };
@@ -545,12 +552,14 @@ impl TestWorker {
             let ended = Report { started_ms: started.as_millis(), ..report };
             {
                 let mut inner = worker.inner.lock().unwrap();
-                if arm.attempt <= inner.fail_up_to {
-                    inner.report(Report { error: "boom".into(), ..ended }, ReportKind::Failed);
+                let (ended, kind) = if arm.attempt <= inner.fail_up_to {
+                    (Report { error: "boom".into(), ..ended }, ReportKind::Failed)
                 } else {
                     let result = bytes::Bytes::from_static(b"\"done\"");
-                    inner.report(Report { result, ..ended }, ReportKind::Succeeded);
-                }
+                    (Report { result, ..ended }, ReportKind::Succeeded)
+                };
+                inner.ended.insert(id, (ended.clone(), kind));
+                inner.report(ended, kind);
             }
             worker.wake.notify_waiters();
         });

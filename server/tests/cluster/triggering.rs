@@ -165,6 +165,7 @@ async fn a_run_can_be_cancelled_and_a_dead_letter_tried_again() {
         at: now(),
         reason: Some(carillon_core::run::Reason::new(ReasonCode::HandlerFailed, "boom")),
         result: None,
+        seen: None,
     };
     let cancel = CancelRunRequest { run: lost.run, shard: retry.shard.clone(), by: "ann".into() };
     let advance = carillon_core::change::Advance {

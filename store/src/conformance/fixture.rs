@@ -190,12 +190,12 @@ pub(super) fn started(at: Timestamp) -> Step {
 }
 
 pub(super) fn ended(state: RunState, at: Timestamp) -> Step {
-    Step::Final { state, started_at: None, at, reason: None, result: None }
+    Step::Final { state, started_at: None, at, reason: None, result: None, seen: None }
 }
 
 pub(super) fn ended_because(state: RunState, at: Timestamp, code: ReasonCode) -> Step {
     let reason = Some(Reason::new(code, "of a promise"));
-    Step::Final { state, started_at: None, at, reason, result: None }
+    Step::Final { state, started_at: None, at, reason, result: None, seen: None }
 }
 
 /// The record of the attempt that a run is in.

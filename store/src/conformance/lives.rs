@@ -18,9 +18,13 @@ pub async fn every_transition_is_legal_or_refused(store: SharedStore) {
     let job = fixture.job("job").await;
     let mut second = 0;
     for before in RunState::ALL {
-        for reason in
-            [None, Some(ReasonCode::WorkerLost), Some(ReasonCode::NoWorker), Some(ReasonCode::Paused)]
-        {
+        for reason in [
+            None,
+            Some(ReasonCode::WorkerLost),
+            Some(ReasonCode::NoWorker),
+            Some(ReasonCode::Paused),
+            Some(ReasonCode::Misfire),
+        ] {
             for after in RunState::ALL.into_iter().filter(|state| *state != RunState::Planned) {
                 second += 1;
                 let mut run = fixture.run(job.id, second);
@@ -82,6 +86,7 @@ pub async fn the_steps_of_one_run_apply_in_order(store: SharedStore) {
         at: fixture.at(4),
         reason: None,
         result: Some(json!({"rows": 17})),
+        seen: None,
     };
     let steps = [
         step(run.key, started(fixture.at(1))),
@@ -170,7 +175,7 @@ pub async fn a_presumption_is_corrected_by_the_truth(store: SharedStore) {
     let Step::Final { state, at, reason, result, .. } = ended(RunState::Succeeded, fixture.at(40)) else {
         panic!("an end");
     };
-    let truth = Step::Final { state, started_at: Some(fixture.at(1)), at, reason, result };
+    let truth = Step::Final { state, started_at: Some(fixture.at(1)), at, reason, result, seen: None };
     assert!(fixture.advance(run.key, 1, truth).await);
     let done = fixture.read(run.key).await;
     assert_eq!((done.state, done.started_at, done.reason), (RunState::Succeeded, Some(fixture.at(1)), None));
@@ -378,6 +383,37 @@ pub async fn a_next_attempt_holds_only_for_the_job_set_it_was_planned_with(store
     assert_eq!(fixture.store.advance(&[next(jobs_version.next())]).await.unwrap(), [true]);
 }
 
+/// An owner's end of a run holds for the plan that it decided about: one whose move took effect unseen may start at another worker. What a
+/// worker says holds for any.
+pub async fn an_end_that_was_decided_holds_only_for_the_plan_that_was_seen(store: SharedStore) {
+    let fixture = Fixture::new(store).await;
+    let job = fixture.job("job").await;
+    let run = fixture.insert(fixture.run(job.id, 1)).await;
+    let moved = Move {
+        key: run.key,
+        attempt: AttemptNo::FIRST,
+        seen: run.plan_no,
+        to: worker(2),
+        fence: run.fence(),
+    };
+    assert_eq!(fixture.store.move_runs(&[moved]).await.unwrap(), [true]);
+    let missed = |seen| Step::Final {
+        state: RunState::Missed,
+        started_at: None,
+        at: fixture.at(30),
+        reason: Some(Reason::new(ReasonCode::TooLate, "of a promise")),
+        result: None,
+        seen: Some(seen),
+    };
+    assert!(!fixture.advance(run.key, 1, missed(run.plan_no)).await);
+    assert_eq!(fixture.read(run.key).await.state, RunState::Planned);
+    assert!(fixture.advance(run.key, 1, missed(run.plan_no.next())).await);
+    let other = fixture.insert(fixture.run(job.id, 2)).await;
+    let moved = Move { key: other.key, ..moved };
+    assert_eq!(fixture.store.move_runs(&[moved]).await.unwrap(), [true]);
+    assert!(fixture.advance(other.key, 1, ended(RunState::Succeeded, fixture.at(4))).await);
+}
+
 /// A batch with a result that is too large is refused as a whole.
 pub async fn a_result_beyond_the_limit_is_refused(store: SharedStore) {
     let fixture = Fixture::new(store).await;
@@ -389,6 +425,7 @@ pub async fn a_result_beyond_the_limit_is_refused(store: SharedStore) {
         at: fixture.at(2),
         reason: None,
         result: Some(json!("x".repeat(bytes - 2))),
+        seen: None,
     };
     let step = |step| Advance { key: run.key, attempt: AttemptNo::FIRST, step, fence: None };
     let steps = [step(started(fixture.at(1))), step(with_result(MAX_RESULT_BYTES + 1))];

@@ -117,8 +117,9 @@ fn take_step(life: &mut Life, step: &Step) -> Result<bool, StoreError> {
             life.worker = Some(*worker);
             set_texts(life, None, None);
         }
-        Step::Final { state, started_at, at, reason, result } => {
-            if !state.is_final() || !may_become(life, *state) {
+        Step::Final { state, started_at, at, reason, result, seen } => {
+            let replanned = seen.is_some_and(|seen| seen < life.plan_no);
+            if !state.is_final() || replanned || !may_become(life, *state) {
                 return Ok(false);
             }
             let result = result_text(result.as_ref())?;

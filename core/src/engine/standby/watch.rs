@@ -25,6 +25,8 @@ pub(super) struct Watch {
     just_read: bool,
     /// What is known is of this server's own time as an owner, or nothing is: the row tells who owns the shard now.
     unknown: Unknown,
+    /// The store may have lost a change of owner: the row's word counts also where it goes back.
+    may_go_back: bool,
 }
 
 /// Whether the row is to be read whatever seems to be planned; so it is at first.
@@ -40,6 +42,11 @@ impl Watch {
     pub(super) fn begin_anew(&mut self) {
         self.unknown = Unknown::Yes;
         self.asked_at = None;
+    }
+
+    pub(super) fn doubt_epoch(&mut self) {
+        self.begin_anew();
+        self.may_go_back = true;
     }
 
     pub(super) fn epoch(&self) -> Epoch {
@@ -76,6 +83,12 @@ impl Engine {
         }
         let watch = &mut self.standby.watch;
         watch.unknown = Unknown::No;
+        if std::mem::take(&mut watch.may_go_back) && epoch < watch.epoch {
+            (watch.epoch, watch.epoch_since, watch.planned_until) = (epoch, Some(now), None);
+            // What that owner told was told by nobody, as far as the store goes; the one before it tells all of its own.
+            _ = self.standby.forget_copy();
+        }
+        let watch = &mut self.standby.watch;
         watch.note_planned(now, epoch, planned_until);
         watch.just_read = epoch == watch.epoch;
     }

@@ -66,6 +66,8 @@ pub(crate) enum Event {
     StoreBack,
     /// The store fails over to a replica that missed the last commits.
     Failover,
+    /// A server's connections to the store broke and work again.
+    StoreReplaced(Process),
     /// A server reaches the store, or the coordinator, again.
     Mend(Cut),
     Heal,
@@ -130,6 +132,7 @@ impl Event {
             | Self::Left(at, ..)
             | Self::EditTold(at, _)
             | Self::StandbyTold(at, _)
+            | Self::StoreReplaced(at)
             | Self::Resume(at) => Some(*at),
             _ => None,
         }

@@ -6,7 +6,7 @@ use carillon_core::ids::{JobId, RunKey};
 use carillon_core::run::Run;
 use rand::RngExt;
 
-use super::{Cut, Event, Mutant, World};
+use super::{Cut, Event, Mutant, SERVERS, World};
 
 impl World {
     /// Whether the server's requests reach the store.
@@ -176,10 +176,15 @@ impl World {
         if same_decisions && replica.epoch == self.store.epoch {
             self.note(|| "FAILOVER".to_owned());
             self.failed_over_at = Some(self.now);
+            let lost = |run: &&Run| {
+                let before = replica.runs.get(&run.key);
+                before.is_some_and(|before| before.attempt == run.attempt && before.plan_no < run.plan_no)
+            };
+            self.moves_lost.extend(self.store.runs.values().filter(lost).map(|run| run.key));
             self.store = *replica;
-            // Connections break, so an owner looks again.
-            if let Some(owner) = self.store.owner.filter(|owner| self.servers[*owner].is_at_work()) {
-                self.feed(owner, Input::Refused);
+            // Connections break; a server that stands still sees it when it goes on.
+            for server in 0..SERVERS {
+                self.after(0, Event::StoreReplaced(self.process(server)));
             }
         }
     }

@@ -6,6 +6,7 @@
 
 use std::fmt::Write as _;
 
+use carillon_core::ids::PlanNo;
 use carillon_core::run::RunState;
 
 use crate::StoreError;
@@ -14,7 +15,7 @@ use crate::runs::{Advance, Step};
 use crate::sql::advance::result_text;
 use crate::value::values;
 
-/// Whether all steps are starts and ends, which need to know nothing of the row but its attempt and state.
+/// Whether all steps are starts and ends, which need to know nothing of the row but its attempt, state and plan number.
 pub(super) fn is_possible(steps: &[Advance]) -> bool {
     let plain = |step: &Step| match step {
         Step::Started { .. } => true,
@@ -53,12 +54,15 @@ pub(super) async fn advance_all<D: Database>(db: &mut D, steps: &[Advance]) -> R
     let mut rows = Vec::with_capacity(steps.len() * COLUMNS.len());
     for Advance { key, attempt, step, .. } in ordered {
         rows.extend(values![key.fire_time, key.job, key.ordinal, *attempt]);
+        // What a worker says is true of any plan.
+        let mut seen = PlanNo::new(u32::MAX);
         match step {
             Step::Started { at, worker } => {
                 rows.extend(values![RunState::Running, *worker, *at]);
                 rows.extend(values![None::<i64>, None::<i64>, None::<i64>, None::<i64>]);
             }
-            Step::Final { state, started_at, at, reason, result } => {
+            Step::Final { state, started_at, at, reason, result, seen: decided } => {
+                seen = decided.unwrap_or(seen);
                 rows.extend(values![*state, None::<i64>, *started_at, *at]);
                 rows.extend(values![
                     reason.as_ref().map(|reason| reason.code),
@@ -68,8 +72,8 @@ pub(super) async fn advance_all<D: Database>(db: &mut D, steps: &[Advance]) -> R
             }
             Step::Retry { .. } | Step::Reopen { .. } | Step::LateNews { .. } => return Ok(false),
         }
-        // The rest has a value only because a row must; it is never kept.
-        rows.extend(values![0, 0, 0, 0, 0, 0, 0]);
+        // The rest has a value only because a row must, and the plan number for the condition; none is ever kept.
+        rows.extend(values![0, 0, 0, 0, seen, 0, 0]);
     }
     let insert =
         Insert { table: "run", columns: COLUMNS, existing: Existing::Assign { assignments: assignments() } };
@@ -90,7 +94,7 @@ fn assignments() -> String {
     assignments
 }
 
-/// The core's table of transitions as a condition.
+/// The core's table of transitions as a condition, for the plan that was seen or an earlier one.
 fn legal() -> String {
     let mut pairs = Vec::new();
     for before in RunState::ALL {
@@ -103,7 +107,7 @@ fn legal() -> String {
             pairs.push(format!("(state = {} AND VALUES(state) IN ({}))", before.code(), after.join(", ")));
         }
     }
-    format!("attempt = VALUES(attempt) AND ({})", pairs.join(" OR "))
+    format!("attempt = VALUES(attempt) AND plan_no <= VALUES(plan_no) AND ({})", pairs.join(" OR "))
 }
 
 #[cfg(test)]
@@ -121,7 +125,7 @@ mod tests {
     fn the_condition_is_the_table_of_the_core() {
         assert_eq!(
             legal(),
-            "attempt = VALUES(attempt) AND ((state = 1 AND VALUES(state) IN (2, 3, 4, 5, 6, 7, 8, 9)) OR \
+            "attempt = VALUES(attempt) AND plan_no <= VALUES(plan_no) AND ((state = 1 AND VALUES(state) IN (2, 3, 4, 5, 6, 7, 8, 9)) OR \
              (state = 2 AND VALUES(state) IN (1, 3, 4, 5, 6, 7)))"
         );
     }

@@ -1,0 +1,173 @@
+//! A run that a newer one of its job replaces: somebody else may have armed it, so it is given up by its worker's word, or when it cannot
+//! start any longer.
+
+use std::collections::BTreeMap;
+
+use carillon_core::change::{Advance, Step};
+use carillon_core::engine::{
+    Effect, Engine, EngineConfig, HandlerInfo, Input, Report, ReportKind, Snapshot, WorkerInfo,
+};
+use carillon_core::ids::{
+    AttemptNo, Epoch, Incarnation, JobId, JobVersion, JobsVersion, PlanNo, RunKey, ShardId,
+};
+use carillon_core::job::{Job, JobSpec};
+use carillon_core::run::{Run, RunState, TriggerKind};
+use carillon_core::time::{Span, Timestamp};
+use serde_json::json;
+
+/// Where the older run is planned, and where the newer one finds its place.
+const WORKER: Incarnation = Incarnation::new(7);
+const OTHER: Incarnation = Incarnation::new(8);
+const JOB: JobId = JobId::new(1);
+const PLAN: PlanNo = PlanNo::new(3);
+
+fn shard() -> ShardId {
+    ShardId::new("101-1-2-6601".parse().expect("a group"), 0)
+}
+
+/// An owner that has just taken the shard over, with two runs of a job: one at a worker was due a second ago, and the next one is that has none yet.
+struct Scene {
+    engine: Engine,
+    now: Timestamp,
+    older: RunKey,
+    /// The end of the older run, as the store is asked to record it.
+    ended: Option<Advance>,
+    withdrawn: bool,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let now = Timestamp::from_millis(1_800_000_000_000);
+        let spec: JobSpec = serde_json::from_value(json!({
+            "group": "101-1-2-6601", "name": "job", "handler": "h", "overlap": {"policy": "replace"},
+            "schedule": {"type": "fixed_rate", "every": "1s"}, "start_window": "4s",
+        }))
+        .expect("a valid job");
+        let job = Job {
+            id: JOB,
+            version: JobVersion::default(),
+            shard_index: 0,
+            spec,
+            effective_from: now,
+            created_at: now,
+            updated_at: now,
+            updated_by: "somebody".into(),
+        };
+        let runs = [planned(Some(WORKER), now.saturating_sub(Span::from_secs(1))), planned(None, now)];
+        let mut scene = Self {
+            engine: Engine::new(shard(), EngineConfig::default()),
+            now,
+            older: runs[0].key,
+            ended: None,
+            withdrawn: false,
+        };
+        scene.step(Input::Own(Box::new(Snapshot {
+            epoch: Epoch::new(2),
+            jobs_version: JobsVersion::default(),
+            planned_until: now + Span::from_secs(30),
+            jobs: vec![job],
+            open_runs: runs.into(),
+            last_finals: Vec::new(),
+        })));
+        scene.joins(OTHER);
+        scene
+    }
+
+    fn step(&mut self, input: Input) {
+        let mut effects = Vec::new();
+        self.engine.step(self.now, input, &mut effects);
+        for effect in effects {
+            match effect {
+                Effect::Advance { steps, .. } => {
+                    self.ended = steps.into_iter().find(|step| step.key == self.older).or(self.ended.take());
+                }
+                Effect::Move(moves) => {
+                    self.step(Input::Moved(moves.into_iter().map(|made| (made, true)).collect()))
+                }
+                Effect::Disarm { key, .. } => self.withdrawn |= key == self.older,
+                _ => {}
+            }
+        }
+    }
+
+    /// Time passes; says how much of it until the older run was given up.
+    fn pass(&mut self, most: Span) -> Option<Span> {
+        let from = self.now;
+        while self.ended.is_none() && self.now.since(from) < most {
+            self.now = self.now + Span::from_millis(100);
+            self.step(Input::Tick);
+        }
+        self.ended.as_ref().map(|_| self.now.since(from))
+    }
+
+    fn joins(&mut self, incarnation: Incarnation) {
+        self.step(Input::WorkerJoined(WorkerInfo {
+            incarnation,
+            name: "worker".into(),
+            room: String::new(),
+            labels: BTreeMap::new(),
+            handlers: vec![HandlerInfo { name: "h".into(), parallel: false, reduce: false }],
+            held: Vec::new(),
+        }));
+    }
+}
+
+fn planned(worker: Option<Incarnation>, due_at: Timestamp) -> Run {
+    Run {
+        key: RunKey::scheduled(JOB, due_at),
+        shard: shard(),
+        epoch: Epoch::new(1),
+        job_version: JobVersion::default(),
+        trigger: TriggerKind::Schedule,
+        worker,
+        plan_no: PLAN,
+        attempt: AttemptNo::FIRST,
+        state: RunState::Planned,
+        due_at,
+        start_by: due_at + Span::from_secs(4),
+        started_at: None,
+        finished_at: None,
+        reason: None,
+        result: None,
+        params: None,
+        trace: None,
+    }
+}
+
+#[test]
+fn a_run_at_a_worker_out_of_reach_is_given_up_only_when_it_cannot_start_any_longer() {
+    let mut scene = Scene::new();
+    // Its latest start is 3 s ahead, and clocks may differ by 2 s. That its worker is taken for lost meanwhile changes nothing.
+    let given_up = scene.pass(Span::from_secs(20)).expect("it is given up in the end");
+    assert!((Span::from_secs(5)..Span::from_secs(8)).contains(&given_up), "after {given_up}");
+}
+
+#[test]
+fn a_run_is_given_up_at_once_when_its_worker_says_that_it_will_not_start_it() {
+    let mut scene = Scene::new();
+    scene.joins(WORKER);
+    scene.pass(Span::from_millis(300));
+    assert!(scene.withdrawn && scene.ended.is_none(), "the worker is asked first");
+    let report = Report {
+        seq: 1,
+        key: scene.older,
+        attempt: AttemptNo::FIRST,
+        plan_no: PLAN,
+        at: scene.now,
+        kind: ReportKind::Disarmed,
+    };
+    scene.step(Input::Report(WORKER, report));
+    scene.pass(Span::from_millis(300)).expect("it is given up");
+}
+
+/// A move in doubt may take effect after it was read back; the end must not hold for a plan that its decider did not know.
+#[test]
+fn an_end_that_an_owner_decides_names_the_plan_that_it_knew() {
+    let mut scene = Scene::new();
+    scene.pass(Span::from_secs(20));
+    let Some(Advance { step: Step::Final { seen, state, .. }, fence, .. }) = scene.ended else {
+        panic!("it ended")
+    };
+    assert_eq!((state, seen), (RunState::Cancelled, Some(PLAN)));
+    assert!(fence.is_some());
+}
