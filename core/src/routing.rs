@@ -24,6 +24,13 @@ pub struct Choice<'a> {
     pub turn: u64,
 }
 
+impl<'a> Choice<'a> {
+    /// For a run that is planned already: its turn follows from its fire time, so that whoever chooses chooses alike.
+    pub fn of_run(job: &'a JobSpec, key: RunKey, params: &'a Value) -> Self {
+        Self { job, key, params, turn: key.fire_time.as_millis().unsigned_abs() }
+    }
+}
+
 /// Whether `worker` may run `job` at all: it has the handler (for a parallel job: both levels) and carries the labels.
 pub fn is_eligible(job: &JobSpec, worker: &WorkerInfo) -> bool {
     let parallel = job.kind == crate::job::JobKind::Parallel;

@@ -190,8 +190,7 @@ impl Engine {
         let open = &self.owned_ref().runs[&key];
         let Some(job) = open.job.clone() else { return };
         let params = open.run.params.as_ref().unwrap_or(&job.job.spec.params);
-        let choice =
-            Choice { job: &job.job.spec, key, params, turn: key.fire_time.as_millis().unsigned_abs() };
+        let choice = Choice::of_run(&job.job.spec, key, params);
         let chosen = self.choose(choice, &open.refused);
         let (attempt, seen) = (open.run.attempt, open.run.plan_no);
         match chosen {
@@ -228,9 +227,7 @@ impl Engine {
         let idle = matches!(open.phase, Phase::Waiting | Phase::Held) && open.cancel.is_none();
         let job = open.job.as_ref().filter(|_| idle && open.run.worker.is_none())?;
         let params = open.run.params.as_ref().unwrap_or(&job.job.spec.params);
-        let turn = key.fire_time.as_millis().unsigned_abs();
-        let choice = Choice { job: &job.job.spec, key, params, turn };
-        let to = self.choose(choice, &open.refused)?;
+        let to = self.choose(Choice::of_run(&job.job.spec, key, params), &open.refused)?;
         let fence = self.fence();
         Some(Move { key, attempt: open.run.attempt, seen: open.run.plan_no, to, fence })
     }
@@ -337,6 +334,9 @@ impl Engine {
     }
 
     pub(super) fn moved(&mut self, now: Timestamp, moves: Vec<(Move, bool)>) {
+        if self.owned.is_none() {
+            return self.copied_moved(now, moves);
+        }
         for (made, moved) in moves {
             let Some(owned) = &mut self.owned else { return };
             let Some(open) = owned.runs.get_mut(&made.key) else { continue };

@@ -76,6 +76,7 @@ impl Engine {
     /// before, or by the row as they read it: nobody here knows at which worker.
     pub(super) fn withdraw(
         &mut self,
+        now: Timestamp,
         gone: &BTreeMap<RunKey, OpenRun>,
         seen: impl Fn(JobsVersion, JobId) -> bool,
     ) {
@@ -93,6 +94,8 @@ impl Engine {
                 }
                 match self.old_plan(key, gone) {
                     Some(Some(withdrawal)) => _ = edit.waiting.insert(key, withdrawal),
+                    // A standby names a worker where the owner has not, shortly before it arms.
+                    Some(None) if self.is_soon_armed(now, key, gone) => edit.may_start.push(key),
                     Some(None) => {}
                     None => edit.may_start.push(key),
                 }
@@ -132,6 +135,13 @@ impl Engine {
         }
         let GoneRun { worker, attempt, plan_no, .. } = *owned.gone_lately.get(&key)?;
         Some(Some(Withdrawal { from: worker, attempt, plan_no }))
+    }
+
+    /// Whether standbys may have armed a run that names no worker as it is known here.
+    fn is_soon_armed(&self, now: Timestamp, key: RunKey, gone: &BTreeMap<RunKey, OpenRun>) -> bool {
+        let reach = self.config.arm_lead.saturating_add(self.config.clock_margin);
+        let open = gone.get(&key).or_else(|| self.owned_ref().runs.get(&key));
+        open.is_none_or(|open| open.run.due_at <= now.saturating_add(reach))
     }
 
     /// Takes a worker's word on a withdrawn run.

@@ -231,7 +231,7 @@ impl Engine {
     ) {
         self.owned_mut().note_gone(now, gone);
         self.disarm_gone(gone);
-        self.withdraw(gone, seen);
+        self.withdraw(now, gone, seen);
         self.assign(now);
     }
 

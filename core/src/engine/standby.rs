@@ -1,6 +1,6 @@
 //! A holder that does not own the shard: a copy of the owner's committed plan, from which it arms what the owner may not have armed, and a
-//! watch over the owner's planning. Nothing in here writes to the store: what a standby arms was committed by the owner, and a worker that
-//! has an Arm already answers a second one with its state.
+//! watch over the owner's planning. What a standby arms is committed, and a worker that has an Arm already answers a second one with its
+//! state. All that it writes is a worker's name into a row that has none yet, which any holder may: such a row leaves nobody.
 //!
 //! The copy is kept here; `arm` says when it is armed from, `watch` when the shard is taken over.
 
@@ -57,6 +57,8 @@ struct Copied {
     told_at: Timestamp,
     wake_at: Option<Timestamp>,
     heard: Heard,
+    /// Until when the answer is waited for that says whether it has a worker now.
+    naming_until: Option<Timestamp>,
 }
 
 /// What its worker has said of the copied plan.
@@ -273,7 +275,7 @@ impl Standby {
         }
         let key = run.key;
         self.by_job.entry(key.job).or_default().insert((run.due_at, key));
-        self.runs.insert(key, Copied { run, told_at, wake_at: None, heard });
+        self.runs.insert(key, Copied { run, told_at, wake_at: None, heard, naming_until: None });
         let arm_at = self.arm_at(key, config);
         self.wake(key, arm_at);
     }

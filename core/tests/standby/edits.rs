@@ -1,5 +1,6 @@
 //! Edits: what an owner and a standby do until they have seen what came of one, and what they make of it then.
 
+use carillon_core::change::Move;
 use carillon_core::engine::{Effect, Input, JobSnapshot};
 use carillon_core::ids::{Epoch, JobId, JobVersion, JobsVersion, PlanNo, RunKey};
 use carillon_core::job::Job;
@@ -212,4 +213,68 @@ fn what_the_owner_has_told_since_is_later_than_what_a_standby_has_read() {
     standby.feed(read(2, Some(edited()), vec![planned]));
     let armed = standby.armed_until(2.5);
     assert_eq!(armed[0].1.to, crate::scene::BOB);
+}
+
+fn moves(effects: &[(f64, Effect)]) -> Vec<(f64, Move)> {
+    let made = |(at, effect): &(f64, Effect)| match effect {
+        Effect::Move(moves) => Some((*at, moves[0].clone())),
+        _ => None,
+    };
+    effects.iter().filter_map(made).collect()
+}
+
+/// A console names no workers, and the owner, who would, is dead.
+fn standby_with_an_unplaced_run(due: f64) -> (Scene, Run) {
+    let unplaced = Run { worker: None, job_version: JobVersion::new(2), ..run(due, ANN) };
+    let mut standby = Scene::standby(1, plan(&job(json!({})), Vec::new()));
+    standby.feed(changed(2, JOB, &[]));
+    standby.feed(read(2, Some(edited()), vec![unplaced.clone()]));
+    (standby, unplaced)
+}
+
+#[test]
+fn a_standby_names_a_worker_for_what_an_edit_made_and_arms_it_once_that_is_committed() {
+    let (mut standby, unplaced) = standby_with_an_unplaced_run(3.0);
+    let named = moves(&standby.pass_until(2.5));
+    assert_eq!(named.len(), 1, "{named:?}");
+    let (at_second, made) = named[0].clone();
+    assert_eq!(
+        (at_second, made.key, made.seen, made.fence.epoch),
+        (2.1, unplaced.key, unplaced.plan_no, EPOCH)
+    );
+    let to = made.to;
+    let armed = standby.feed(Input::Moved(vec![(made, true)]));
+    let plans: Vec<_> = armed
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Arm(arm) => Some((arm.to, arm.plan_no)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(plans, [(to, unplaced.plan_no.next())]);
+}
+
+#[test]
+fn a_standby_whose_naming_is_refused_looks_at_the_job_again() {
+    let (mut standby, _) = standby_with_an_unplaced_run(3.0);
+    let (_, made) = moves(&standby.pass_until(2.5)).remove(0);
+    let refused = standby.feed(Input::Moved(vec![(made, false)]));
+    assert_eq!(looks(&refused), ["at a job"]);
+    assert!(standby.armed_until(5.0).is_empty());
+}
+
+/// Withdrawn before its owner had named a worker: a standby may have.
+#[test]
+fn an_edit_lists_a_run_without_a_worker_that_a_standby_may_have_placed() {
+    for (due, listed) in [(2.0, true), (20.0, false)] {
+        let unplaced = Run { worker: None, ..run(due, ANN) };
+        let mut owner = Scene::new();
+        owner.feed(Input::WorkerDisconnected(ANN));
+        owner.feed(Input::WorkerDisconnected(crate::scene::BOB));
+        owner.own(EPOCH, &job(json!({})), vec![unplaced.clone()]);
+        owner.feed(changed(2, JOB, &[&unplaced]));
+        let effects = owner.feed(read(2, None, Vec::new()));
+        let may_start = if listed { vec![unplaced.key] } else { Vec::new() };
+        assert_eq!(settled(&effects), [(2, may_start)]);
+    }
 }

@@ -1,9 +1,11 @@
 //! When a standby arms a run of its copy: late enough for the owner to have done it, early enough to start on time all the same.
 
 use super::{Heard, Standby};
+use crate::change::{Fence, Move};
 use crate::engine::{Arm, Effect, Engine, EngineConfig};
 use crate::ids::RunKey;
 use crate::job::{JobKind, Overlap};
+use crate::routing::Choice;
 use crate::time::{Span, Timestamp};
 
 /// How soon a run that cannot be armed yet is looked at again (250 ms): its worker may come, or an earlier run of its job end.
@@ -34,12 +36,12 @@ impl Engine {
         if now < arm_at {
             return Some(arm_at);
         }
-        // The owner names a worker, and says so; it is the owner, too, who holds back what is paused.
-        let worker = run.worker?;
         let job = standby.jobs.get(&key.job)?.clone();
+        // It is the owner who says what becomes of what is paused.
         if !job.job.spec.enabled && !run.trigger.is_by_request() {
             return None;
         }
+        let Some(worker) = run.worker else { return self.name_worker(now, key) };
         if standby.edited.contains_key(&key.job)
             || !self.roster.is_connected(worker)
             || !standby.is_its_turn(key)
@@ -61,6 +63,50 @@ impl Engine {
         };
         self.effects.push(Effect::Arm(arm));
         Some(now.saturating_add(self.config.rearm_after))
+    }
+}
+
+impl Engine {
+    /// Names a worker for a run that an edit made, where the owner, who does that at once, has not; says when to look again.
+    fn name_worker(&mut self, now: Timestamp, key: RunKey) -> Option<Timestamp> {
+        let standby = &self.standby;
+        let copied = &standby.runs[&key];
+        if let Some(until) = copied.naming_until.filter(|until| now < *until) {
+            return Some(until);
+        }
+        let again = Some(now.saturating_add(LOOK_AGAIN));
+        if standby.edited.contains_key(&key.job) {
+            return again;
+        }
+        let (run, job) = (&copied.run, standby.jobs.get(&key.job)?);
+        let params = run.params.as_ref().unwrap_or(&job.job.spec.params);
+        let Some(to) = self.choose(Choice::of_run(&job.job.spec, key, params), &[]) else { return again };
+        let epoch = standby.copy_of.expect("a copy has its epoch");
+        let fence = Fence { shard: self.shard, epoch, jobs_version: None };
+        let made = Move { key, attempt: run.attempt, seen: run.plan_no, to, fence };
+        let until = now.saturating_add(self.config.answer_after);
+        self.standby.runs.get_mut(&key).expect("looked up above").naming_until = Some(until);
+        self.effects.push(Effect::Move(vec![made]));
+        Some(until)
+    }
+
+    /// Takes what became of the naming of workers.
+    pub(in crate::engine) fn copied_moved(&mut self, now: Timestamp, moves: Vec<(Move, bool)>) {
+        for (made, moved) in moves {
+            let Some(copied) = self.standby.runs.get_mut(&made.key) else { continue };
+            let run = &mut copied.run;
+            if run.worker.is_some() || (run.attempt, run.plan_no) != (made.attempt, made.seen) {
+                continue;
+            }
+            copied.naming_until = None;
+            if moved {
+                (run.worker, run.plan_no) = (Some(made.to), made.seen.next());
+                self.standby.wake(made.key, Some(now));
+            } else {
+                // Somebody else did, or the shard has another owner, whose plan is on its way.
+                self.look_at_copied_job(made.key.job);
+            }
+        }
     }
 }
 
