@@ -63,8 +63,16 @@ impl Engine {
 
     /// Arms a planned run, or finds out what it has to wait for.
     fn arm(&mut self, now: Timestamp, key: RunKey) {
-        let worker = self.owned_ref().runs[&key].run.worker;
+        let open = &self.owned_ref().runs[&key];
+        let worker = open.run.worker;
         if let Some(worker) = worker {
+            let is_wanted = open.job.is_some() && !self.owned_ref().looks.is_frozen(key.job);
+            let untouched = open.run.state == RunState::Planned && !open.phase.is_at_worker();
+            if is_wanted && untouched && self.roster.has_left_without(worker, key, open.run.attempt) {
+                // An edit gave the row back, after the worker had left.
+                let reason = Reason::new(ReasonCode::Draining, "the worker left before the run was due");
+                return self.refused(now, key, worker, reason);
+            }
             if self.is_gone(worker) {
                 return self.worker_of_run_lost(now, key, &worker.to_string());
             }

@@ -1,6 +1,6 @@
 //! The roster: which workers have a stream to this server, which are away, which are lost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Engine;
 use super::open_run::Phase;
@@ -60,6 +60,8 @@ pub(super) struct Roster {
     workers: BTreeMap<Incarnation, Worker>,
     /// Workers that were given up, and when: rows that an edit gives back may still name them.
     lost: BTreeMap<Incarnation, Timestamp>,
+    /// Workers that said that they leave, when, and what they held then: whatever else may name them they never start.
+    left: BTreeMap<Incarnation, (Timestamp, BTreeSet<(RunKey, AttemptNo)>)>,
 }
 
 #[derive(Debug)]
@@ -108,6 +110,11 @@ impl Roster {
         if !self.lost.contains_key(&incarnation) {
             self.workers.entry(incarnation).or_insert(Worker::expected(now));
         }
+    }
+
+    /// Whether the worker has given its word, by a clean leave, that it will never start the attempt.
+    pub(super) fn has_left_without(&self, incarnation: Incarnation, key: RunKey, attempt: AttemptNo) -> bool {
+        self.left.get(&incarnation).is_some_and(|(_, held)| !held.contains(&(key, attempt)))
     }
 
     fn known(&mut self, incarnation: Incarnation, now: Timestamp) -> &mut Worker {
@@ -218,6 +225,9 @@ impl Engine {
             Some(worker) => worker.left = true,
             None => return,
         }
+        self.roster.left.retain(|_, (since, _)| now.since(*since) < REMEMBER_LOST);
+        let of_runs = held.iter().map(|run| (run.key, run.attempt)).collect();
+        self.roster.left.insert(incarnation, (now, of_runs));
         let Some(owned) = &self.owned else { return };
         let at_worker: Vec<RunKey> =
             owned.by_worker.get(&incarnation).into_iter().flatten().copied().collect();

@@ -217,7 +217,7 @@ fn what_the_owner_has_told_since_is_later_than_what_a_standby_has_read() {
 
 fn moves(effects: &[(f64, Effect)]) -> Vec<(f64, Move)> {
     let made = |(at, effect): &(f64, Effect)| match effect {
-        Effect::Move(moves) => Some((*at, moves[0].clone())),
+        Effect::Move(moves) => Some((*at, moves[0])),
         _ => None,
     };
     effects.iter().filter_map(made).collect()
@@ -237,7 +237,7 @@ fn a_standby_names_a_worker_for_what_an_edit_made_and_arms_it_once_that_is_commi
     let (mut standby, unplaced) = standby_with_an_unplaced_run(3.0);
     let named = moves(&standby.pass_until(2.5));
     assert_eq!(named.len(), 1, "{named:?}");
-    let (at_second, made) = named[0].clone();
+    let (at_second, made) = named[0];
     assert_eq!(
         (at_second, made.key, made.seen, made.fence.epoch),
         (2.1, unplaced.key, unplaced.plan_no, EPOCH)
@@ -276,5 +276,21 @@ fn an_edit_lists_a_run_without_a_worker_that_a_standby_may_have_placed() {
         let effects = owner.feed(read(2, None, Vec::new()));
         let may_start = if listed { vec![unplaced.key] } else { Vec::new() };
         assert_eq!(settled(&effects), [(2, may_start)]);
+    }
+}
+
+/// A job is resumed, and its rows name the worker that they had before it was paused.
+#[test]
+fn a_row_that_an_edit_gives_back_does_not_wait_for_a_worker_that_has_left() {
+    for gone_for in [0.0, 20.0] {
+        let mut owner = Scene::owner(&job(json!({})), Vec::new());
+        owner.feed(Input::WorkerLeft { incarnation: ANN, held: Vec::new() });
+        owner.feed(Input::WorkerDisconnected(ANN));
+        owner.pass_until(gone_for);
+        owner.feed(changed(2, JOB, &[]));
+        owner.feed(read(2, Some(edited()), vec![run(gone_for + 2.0, ANN)]));
+        let named = moves(&owner.pass_until(gone_for + 1.0));
+        assert_eq!(named.len(), 1, "after {gone_for} s: {named:?}");
+        assert_eq!((named[0].0, named[0].1.to), (gone_for + 0.5, crate::scene::BOB));
     }
 }
