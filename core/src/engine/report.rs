@@ -81,6 +81,17 @@ pub enum ReportKind {
     },
 }
 
+impl ReportKind {
+    /// Whether the handler has started, for certain.
+    pub(super) fn has_begun(&self) -> bool {
+        match self {
+            Self::Armed | Self::Queued | Self::Refused(..) | Self::Disarmed => false,
+            Self::Started | Self::Succeeded { .. } | Self::Failed { .. } | Self::TimedOut { .. } => true,
+            Self::Cancelled { started_at } | Self::Skipped { started_at, .. } => started_at.is_some(),
+        }
+    }
+}
+
 /// Why a worker refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {

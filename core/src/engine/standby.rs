@@ -302,10 +302,9 @@ impl Standby {
     /// Takes note of what a worker says to all holders.
     pub(super) fn heard(&mut self, from: Incarnation, report: &Report) {
         let Some(copied) = self.runs.get_mut(&report.key) else { return };
-        let of_this_plan = copied.run.attempt == report.attempt
-            && copied.run.worker == Some(from)
-            && report.plan_no >= copied.run.plan_no;
-        if of_this_plan {
+        let of_this_plan = copied.run.worker == Some(from) && report.plan_no >= copied.run.plan_no;
+        // An attempt starts once: where it began under the plan before an edit, it will not under the one after it.
+        if copied.run.attempt == report.attempt && (of_this_plan || report.kind.has_begun()) {
             let job = self.jobs.get(&report.key.job).map(|job| &**job);
             copied.heard = copied.heard.max(Heard::from(&report.kind, &copied.run, job));
             self.wake(report.key, None);

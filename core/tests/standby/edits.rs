@@ -7,7 +7,7 @@ use carillon_core::job::Job;
 use carillon_core::run::Run;
 use serde_json::json;
 
-use crate::scene::{ANN, EPOCH, JOB, Scene, at, job, plan, run, seconds};
+use crate::scene::{ANN, BOB, EPOCH, JOB, Scene, at, job, plan, run, seconds};
 
 fn version(number: u64) -> JobsVersion {
     JobsVersion::new(number)
@@ -208,11 +208,11 @@ fn what_the_owner_has_told_since_is_later_than_what_a_standby_has_read() {
     let planned = run(3.0, ANN);
     let mut standby = Scene::standby(1, plan(&job(json!({})), vec![planned.clone()]));
     standby.feed(changed(2, JOB, &[]));
-    let moved = Run { worker: Some(crate::scene::BOB), plan_no: planned.plan_no.next(), ..planned.clone() };
+    let moved = Run { worker: Some(BOB), plan_no: planned.plan_no.next(), ..planned.clone() };
     standby.feed(Input::News(Box::new(crate::scene::change(vec![moved], Vec::new()))));
     standby.feed(read(2, Some(edited()), vec![planned]));
     let armed = standby.armed_until(2.5);
-    assert_eq!(armed[0].1.to, crate::scene::BOB);
+    assert_eq!(armed[0].1.to, BOB);
 }
 
 fn moves(effects: &[(f64, Effect)]) -> Vec<(f64, Move)> {
@@ -270,7 +270,7 @@ fn an_edit_lists_a_run_without_a_worker_that_a_standby_may_have_placed() {
         let unplaced = Run { worker: None, ..run(due, ANN) };
         let mut owner = Scene::new();
         owner.feed(Input::WorkerDisconnected(ANN));
-        owner.feed(Input::WorkerDisconnected(crate::scene::BOB));
+        owner.feed(Input::WorkerDisconnected(BOB));
         owner.own(EPOCH, &job(json!({})), vec![unplaced.clone()]);
         owner.feed(changed(2, JOB, &[&unplaced]));
         let effects = owner.feed(read(2, None, Vec::new()));
@@ -291,6 +291,21 @@ fn a_row_that_an_edit_gives_back_does_not_wait_for_a_worker_that_has_left() {
         owner.feed(read(2, Some(edited()), vec![run(gone_for + 2.0, ANN)]));
         let named = moves(&owner.pass_until(gone_for + 1.0));
         assert_eq!(named.len(), 1, "after {gone_for} s: {named:?}");
-        assert_eq!((named[0].0, named[0].1.to), (gone_for + 0.5, crate::scene::BOB));
+        assert_eq!((named[0].0, named[0].1.to), (gone_for + 0.5, BOB));
     }
+}
+
+/// Its row cannot say so: the owner that would write it is cut from the store.
+#[test]
+fn a_run_that_ended_under_the_plan_before_an_edit_holds_no_later_one_back() {
+    let serial = job(json!({"overlap": {"policy": "queue"}}));
+    let (first, second) = (run(1.0, ANN), run(3.0, BOB));
+    let mut standby = Scene::standby(1, plan(&serial, vec![first.clone(), second.clone()]));
+    standby.feed(changed(2, JOB, &[]));
+    let in_force = Job { version: JobVersion::new(2), ..serial };
+    standby.feed(read(2, Some(in_force), vec![replanned(&first), replanned(&second)]));
+    standby.pass_until(1.1);
+    standby.hear(ANN, &first, crate::scene::succeeded(1.0));
+    let armed: Vec<_> = standby.armed_until(2.5).into_iter().map(|(at, arm)| (at, arm.key)).collect();
+    assert_eq!(armed, [(2.1, second.key)]);
 }
