@@ -276,7 +276,7 @@ async fn ask_holders(
         let end = at + console.config.horizon;
         touched.iter().filter(|run| run.due_at <= end).map(|run| run.key).collect::<Vec<_>>()
     };
-    let Ok(live) = console.servers.live().await else { return within_horizon() };
+    let Ok(live) = console.servers.perhaps_live().await else { return within_horizon() };
     let is_holder = |member: &&Member| {
         let named = |id: &carillon_core::ids::ServerId| id.as_str() == member.id.as_str();
         shard.holders.iter().any(named) || shard.owner.as_ref().is_some_and(named)

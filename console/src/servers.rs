@@ -5,7 +5,7 @@ pub(crate) mod status;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use carillon_coordination::{Coordination, Member, MemberKind};
 use carillon_core::ids::ServerId;
@@ -24,6 +24,9 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(1);
 
 /// A server answers in milliseconds, or waits for the store, which gets this long.
 pub(crate) const CALL_DEADLINE: Duration = Duration::from_secs(3);
+
+/// How long a server that the coordinator no longer tells of is still told of edits (one minute): by then its shards have other holders.
+const REMEMBERED: Duration = Duration::from_secs(60);
 
 /// A coordinator answers within a few milliseconds; one that takes longer is away, and what it said last is better than a person who waits.
 const COORDINATOR_PATIENCE: Duration = Duration::from_millis(250);
@@ -66,6 +69,8 @@ pub(crate) struct Servers {
     coordination: Arc<dyn Coordination>,
     /// The cluster's servers as the coordinator told them last.
     told: Mutex<Option<Vec<Member>>>,
+    /// Servers that it told of before, and when they were missing first.
+    missing: Mutex<Vec<(Member, Instant)>>,
     channels: Mutex<HashMap<String, Channel>>,
     names: Mutex<status::WorkerNames>,
     recent: status::Recent,
@@ -85,6 +90,7 @@ impl Servers {
             tls,
             coordination,
             told: Mutex::default(),
+            missing: Mutex::default(),
             channels: Mutex::default(),
             names: Mutex::default(),
             recent: status::Recent::default(),
@@ -99,6 +105,7 @@ impl Servers {
         let failed = match asked {
             Ok(Ok(mut members)) => {
                 members.retain(|member| member.kind == MemberKind::Server && member.cluster == self.cluster);
+                self.note_missing(told.as_deref().unwrap_or_default(), &members);
                 return Ok(told.insert(members).clone());
             }
             Ok(Err(error)) => chain(&error).to_string(),
@@ -114,6 +121,23 @@ impl Servers {
             }
             None => Err(unavailable(&failed)),
         }
+    }
+
+    fn note_missing(&self, before: &[Member], now: &[Member]) {
+        let is_there = |member: &Member| now.iter().any(|other| other.id == member.id);
+        let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        missing.retain(|(member, since)| since.elapsed() < REMEMBERED && !is_there(member));
+        missing.extend(
+            before.iter().filter(|member| !is_there(member)).map(|gone| (gone.clone(), Instant::now())),
+        );
+    }
+
+    /// The live servers, and those that were until lately: one that the coordinator has lost may hold its shards, and arm, all the same.
+    pub(crate) async fn perhaps_live(&self) -> Result<Vec<Member>> {
+        let mut servers = self.live().await?;
+        let missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        servers.extend(missing.iter().map(|(member, _)| member.clone()));
+        Ok(servers)
     }
 
     /// The live servers in the order in which a request about a shard should try them: its owner, its holders, the others of its

@@ -23,6 +23,8 @@ pub(super) struct PendingEdit {
     /// What a worker has to confirm: that it will not start the old plan.
     waiting: BTreeMap<RunKey, Withdrawal>,
     may_start: Vec<RunKey>,
+    /// An edit of the job before this one was not seen when it was told: other holders may have armed what came of that one.
+    after_unseen: bool,
     /// A look at the store since it was told has shown what came of it.
     seen: bool,
     pub(super) give_up_at: Timestamp,
@@ -48,10 +50,13 @@ impl Engine {
             // Without the shard nothing can be said for its workers; but it need not arm what it knows to be gone, and what is new it can
             // arm where the owner does not.
             self.standby.close(&touched);
-            self.look_at_copied_job(job);
+            self.note_edit_of_copied_job(now, job);
             return self.effects.push(Effect::EditSettled { jobs_version, may_start: touched });
         };
-        if jobs_version > owned.jobs_version {
+        let known = owned.jobs_version;
+        let after_unseen =
+            jobs_version > known && owned.looks.may_be_edited_between(known, jobs_version, job);
+        if jobs_version > known {
             owned.looks.note_edit(jobs_version, job);
         }
         let give_up_at = now.saturating_add(PATIENCE);
@@ -63,6 +68,7 @@ impl Engine {
             touched,
             waiting,
             may_start,
+            after_unseen,
             seen: false,
             give_up_at,
         });
@@ -89,6 +95,10 @@ impl Engine {
             for key in touched {
                 if gone.get(&key).is_some_and(|open| open.phase == Phase::Moving && open.next_planned) {
                     // Its next attempt was not committed; the one before is given up here, and its worker's word is not to be had.
+                    edit.may_start.push(key);
+                    continue;
+                }
+                if edit.after_unseen && gone.contains_key(&key) && self.is_soon_armed(now, key, gone) {
                     edit.may_start.push(key);
                     continue;
                 }
@@ -137,7 +147,7 @@ impl Engine {
         Some(Some(Withdrawal { from: worker, attempt, plan_no }))
     }
 
-    /// Whether standbys may have armed a run that names no worker as it is known here.
+    /// Whether standbys may have armed a run, which they do shortly before it is due, under a plan or at a worker that is not known here.
     fn is_soon_armed(&self, now: Timestamp, key: RunKey, gone: &BTreeMap<RunKey, OpenRun>) -> bool {
         let reach = self.config.arm_lead.saturating_add(self.config.clock_margin);
         let open = gone.get(&key).or_else(|| self.owned_ref().runs.get(&key));

@@ -47,6 +47,14 @@ impl Looks {
         self.jobs.into_keys().collect()
     }
 
+    /// Whether the job may have been edited between the version `known` and that one, which other holders may have read and this one has not.
+    pub(super) fn may_be_edited_between(&self, known: JobsVersion, edit: JobsVersion, job: JobId) -> bool {
+        let between = self.edits.range(known.next()..edit);
+        let told = between.clone().count() as u64;
+        told < edit.get().saturating_sub(known.get() + 1)
+            || between.into_iter().any(|(_, (of, _))| *of == job)
+    }
+
     pub(super) fn note_edit(&mut self, jobs_version: JobsVersion, job: JobId) {
         self.edits.insert(jobs_version, (job, false));
     }

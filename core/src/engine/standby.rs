@@ -45,6 +45,8 @@ pub(super) struct Standby {
     by_job: BTreeMap<JobId, BTreeSet<(Timestamp, RunKey)>>,
     /// Edited jobs whose rows are being read, and whether they were edited again since: nothing of theirs is armed before the answer.
     edited: BTreeMap<JobId, bool>,
+    /// When this holder was told of an edit of a job last.
+    edited_at: BTreeMap<JobId, Timestamp>,
     /// After a stall nothing is armed before the owner is heard, or this instant.
     held_until: Option<Timestamp>,
     watch: Watch,
@@ -112,7 +114,15 @@ impl Engine {
         }
         self.standby.watch.note_epoch(now, news.epoch);
         self.standby.held_until = None;
+        let closed: BTreeSet<JobId> = news.closed.iter().map(|key| key.job).collect();
         self.standby.take(now, news, &self.config);
+        // An owner that hears of an edit takes the job's runs back until it has read what came of it, which it may not live to do, and its
+        // word may come after what this holder has read itself.
+        for job in closed {
+            if self.standby.was_edited_lately(now, job) {
+                self.look_at_copied_job(job);
+            }
+        }
     }
 
     pub(super) fn watermark(&mut self, now: Timestamp, epoch: Epoch, planned_until: Timestamp) {
@@ -135,6 +145,13 @@ impl Engine {
                 self.effects.push(Effect::ReadJob(job));
             }
         }
+    }
+
+    /// Notes that a person edited the job.
+    pub(super) fn note_edit_of_copied_job(&mut self, now: Timestamp, job: JobId) {
+        self.standby.edited_at.retain(|_, at| now.since(*at) < LATELY);
+        self.standby.edited_at.insert(job, now);
+        self.look_at_copied_job(job);
     }
 
     /// Takes the rows of an edited job over into the copy.
@@ -166,7 +183,14 @@ impl Engine {
     }
 }
 
+/// The owner takes the runs of an edited job back within this time (3 s) of the edit, if it does at all.
+const LATELY: Span = Span::from_secs(3);
+
 impl Standby {
+    fn was_edited_lately(&self, now: Timestamp, job: JobId) -> bool {
+        self.edited_at.get(&job).is_some_and(|at| now.since(*at) < LATELY)
+    }
+
     /// Begins with what the server knew as the owner, and the edited jobs whose rows it has asked for.
     pub(super) fn begin_anew(
         &mut self,

@@ -309,3 +309,19 @@ fn a_run_that_ended_under_the_plan_before_an_edit_holds_no_later_one_back() {
     let armed: Vec<_> = standby.armed_until(2.5).into_iter().map(|(at, arm)| (at, arm.key)).collect();
     assert_eq!(armed, [(2.1, second.key)]);
 }
+
+/// The owner, which cannot read the edit, has taken the job's runs back; its word comes after what the standby has read.
+#[test]
+fn a_standby_reads_again_what_an_owner_takes_back_on_account_of_an_edit() {
+    let planned = run(3.0, ANN);
+    let mut standby = Scene::standby(1, plan(&job(json!({})), vec![planned.clone()]));
+    standby.feed(changed(2, JOB, &[]));
+    let after_edit = || read(2, Some(edited()), vec![replanned(&planned)]);
+    standby.feed(after_edit());
+    let taken_back = Input::News(Box::new(crate::scene::change(Vec::new(), vec![planned.key])));
+    assert_eq!(looks(&standby.feed(taken_back.clone())), ["at a job"]);
+    standby.feed(after_edit());
+    assert_eq!(seconds(&standby.armed_until(2.5)), [2.1]);
+    standby.pass_until(5.0);
+    assert!(looks(&standby.feed(taken_back)).is_empty(), "long after the edit it is an end like any other");
+}
