@@ -276,12 +276,12 @@ async fn ask_holders(
         let end = at + console.config.horizon;
         touched.iter().filter(|run| run.due_at <= end).map(|run| run.key).collect::<Vec<_>>()
     };
-    let Ok(live) = console.servers.perhaps_live().await else { return within_horizon() };
+    let Ok(known) = console.servers.perhaps_live().await else { return within_horizon() };
     let is_holder = |member: &&Member| {
         let named = |id: &carillon_core::ids::ServerId| id.as_str() == member.id.as_str();
         shard.holders.iter().any(named) || shard.owner.as_ref().is_some_and(named)
     };
-    let holders: Vec<&Member> = live.iter().filter(is_holder).collect();
+    let holders: Vec<&Member> = known.live.iter().chain(&known.missing).filter(is_holder).collect();
     let calls = holders.iter().map(|server| async {
         let answer = console.servers.job_changed(&console.metrics, server, shard.id, jobs_version, job, &keys).await;
         if let Err(status) = &answer

@@ -61,6 +61,12 @@ impl Interceptor for Secret {
     }
 }
 
+/// The servers that live, and those that the coordinator has lost lately.
+pub(crate) struct Known {
+    pub(crate) live: Vec<Member>,
+    pub(crate) missing: Vec<Member>,
+}
+
 /// The cluster's servers as seen by a console.
 pub(crate) struct Servers {
     cluster: u32,
@@ -133,11 +139,11 @@ impl Servers {
     }
 
     /// The live servers, and those that were until lately: one that the coordinator has lost may hold its shards, and arm, all the same.
-    pub(crate) async fn perhaps_live(&self) -> Result<Vec<Member>> {
-        let mut servers = self.live().await?;
+    pub(crate) async fn perhaps_live(&self) -> Result<Known> {
+        let live = self.live().await?;
         let missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
-        servers.extend(missing.iter().map(|(member, _)| member.clone()));
-        Ok(servers)
+        let lately = missing.iter().filter(|(_, since)| since.elapsed() < REMEMBERED);
+        Ok(Known { live, missing: lately.map(|(member, _)| member.clone()).collect() })
     }
 
     /// The live servers in the order in which a request about a shard should try them: its owner, its holders, the others of its

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use carillon_coordination::Member;
 use carillon_core::ids::GroupId;
 use carillon_store::accounts::Role;
 use serde::{Deserialize, Serialize};
@@ -85,14 +86,19 @@ async fn endpoints(
             }
         }
     }
-    let mut live = console.servers.live().await?;
-    live.retain(|server| server.server_group == group.server_group());
+    let in_group = |server: &Member| server.server_group == group.server_group();
+    let known = console.servers.perhaps_live().await?;
+    let live: Vec<&Member> = known.live.iter().filter(|server| in_group(server)).collect();
     let is_held_alive = |index: u16| {
         live.iter().any(|server| held.get(server.id.as_str()).is_some_and(|shards| shards.contains(&index)))
     };
     let all_held = shards.iter().all(|shard| is_held_alive(shard.id.index()));
+    let missing =
+        known.missing.iter().filter(|server| in_group(server) && held.contains_key(server.id.as_str()));
     let servers = live
         .iter()
+        .copied()
+        .chain(missing)
         .map(|server| Endpoint {
             id: server.id.to_string(),
             address: server.address.clone(),

@@ -242,14 +242,25 @@ async fn a_holder_that_cannot_be_reached_may_still_arm_what_it_has() {
     planned.servers[1].move_to_nowhere().await;
     let answer = planned.patch(json!({"handler": "b"})).await;
     assert_eq!(answer["may_still_start"].as_array().unwrap().len(), 3);
-    let mut planned = Planned::new().await;
     drop(planned.servers.remove(1));
-    let answer = planned.patch(json!({"handler": "b"})).await;
+    let answer = planned.patch(json!({"handler": "c"})).await;
     assert_eq!(
         answer["may_still_start"].as_array().unwrap().len(),
         3,
         "a holder that left the cluster may live on"
     );
+}
+
+#[tokio::test]
+async fn a_holder_that_the_coordinator_has_lost_is_told_all_the_same() {
+    let mut planned = Planned::new().await;
+    planned.patch(json!({"handler": "b"})).await;
+    let lost = planned.servers.remove(1);
+    let script = lost.script.clone();
+    drop(lost);
+    let before = script.lock().edits.len();
+    let answer = planned.patch(json!({"handler": "c"})).await;
+    assert_eq!((script.lock().edits.len(), &answer["may_still_start"]), (before + 1, &json!([])));
 }
 
 #[tokio::test]
