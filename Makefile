@@ -16,7 +16,7 @@ build: pages ## Build the release binary with its web pages, target/release/cari
 pages: ## Build the web pages, web/dist
 	@./web/build.sh
 
-test: ## Run the tests, with a real ZooKeeper, MariaDB and Chromium (installs them where it may); not yet the step faults of tests/run-all.sh
+test: ## Run every test, with a real ZooKeeper, MariaDB, nginx and Chromium (installs them where it may)
 	@./tests/run-all.sh
 
 verify: ## Run the quick checks: formatting, lints, the tests that need nothing installed
