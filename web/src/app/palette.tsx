@@ -50,7 +50,9 @@ export function Palette() {
       run: () => window.open(`${baseUrl()}/docs`, '_blank'),
     },
   ].filter((command) => matches(command.label));
-  const found = text === '' ? [] : (jobs?.items ?? []);
+  // While one types, the answer is one to fewer letters: what no longer fits must not be what Enter opens.
+  const found =
+    text === '' ? [] : (jobs?.items ?? []).filter((job) => [job.name, job.handler].some((name) => matches(name)));
   const run = RUN_ID.test(text) ? text : undefined;
   return (
     <Spotlight.Root query={query} onQueryChange={setQuery} shortcut={null} scrollable maxHeight={420} radius="lg">
