@@ -3,7 +3,8 @@
 #
 #   run-all.sh          fmt clippy web workspace docs ha pages faults (the quick selection of the fault table); the workspace's tests
 #                       include model and simulation
-#   run-all.sh STEP...  only these; and sim (the simulation alone, with SEEDS of your choice)
+#   run-all.sh STEP...  only these; and sim (the simulation alone, with SEEDS of your choice) and pages-cluster (stories in Chromium against
+#                       a cluster behind nginx)
 #
 # Installs the services the tests need where it may (Debian, as root), otherwise says what to install. Starts a ZooKeeper
 # ensemble and a MariaDB of its own on free ports in a temporary folder and stops them whatever happens. Every step's own
@@ -102,7 +103,7 @@ step_ha() {
         cargo test --workspace --no-fail-fast --lib --test first_run --test end_to_end --test crash --test failover -- --test-threads=1
 }
 
-# The pages' stories in Chromium, against `carillon dev` and against a cluster behind nginx. A debug build reads the pages from web/dist.
+# The pages' stories in Chromium, against `carillon dev`. A debug build reads the pages from web/dist.
 step_pages() {
     install_services
     local binaries=${CARGO_TARGET_DIR:-$PWD/target}/debug
