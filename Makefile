@@ -11,7 +11,7 @@ run: build ## Build Carillon and run all of it on this machine: server, console,
 	@./target/release/carillon dev
 
 build: pages ## Build the release binary with its web pages, target/release/carillon
-	@CARILLON_PAGES=$$(test ! -e web/dist/index.html || echo yes) cargo build --release --quiet -p carillon
+	@cargo build --release --quiet -p carillon
 
 pages: ## Build the web pages, web/dist
 	@./web/build.sh

@@ -1,12 +1,14 @@
 //! Has the crate built anew when the pages are: `web/build.sh` makes them, `src/pages.rs` embeds them.
 
+use std::env;
 use std::path::Path;
 
 fn main() {
-    // The Makefile sets it once there are pages, since what is not there cannot be watched.
-    println!("cargo:rerun-if-env-changed=CARILLON_PAGES");
     println!("cargo:rerun-if-changed=build.rs");
-    if Path::new("../web/dist/index.html").exists() {
+    // Cargo looks again at each build for what is not there, and builds anew. Only what embeds the pages has to pay that: a debug build reads them
+    // as they are asked for.
+    let embeds = env::var("PROFILE").as_deref() != Ok("debug");
+    if embeds || Path::new("../web/dist").exists() {
         println!("cargo:rerun-if-changed=../web/dist");
     }
 }

@@ -1,4 +1,5 @@
-//! The web pages: built in `web/`, embedded into the binary where they were there when it was built.
+//! The web pages: built in `web/`, embedded into the binary where they were there when it was built. A debug build reads them from there as they
+//! are asked for, so that it does not matter which of the two is built first.
 //!
 //! They are a client of the API like any other and know nothing of where they are served: `index.html` gets a relative base for the depth
 //! of the path it is asked for at, so that one build works under every path that a proxy strips.
@@ -10,7 +11,6 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
-use rust_embed::Embed;
 use sha2::{Digest, Sha256};
 
 use crate::console::Console;
@@ -28,15 +28,27 @@ const BASE: &str = "<base href=\"/\"";
 /// Files whose name holds a hash of their content stand in this folder.
 const HASHED: &str = "assets/";
 
-#[derive(Embed)]
-#[folder = "../web/dist"]
-#[allow_missing = true]
-struct Embedded;
+/// A file of those that were built, by its path below the pages' root.
+#[cfg(not(debug_assertions))]
+fn built(path: &str) -> Option<Cow<'static, [u8]>> {
+    #[derive(rust_embed::Embed)]
+    #[folder = "../web/dist"]
+    #[allow_missing = true]
+    struct Embedded;
+    Embedded::get(path).map(|file| file.data)
+}
+
+/// The same in a debug build. (`rust_embed` would read it, too, but finds nothing for ever where the folder was not there at compile time.)
+#[cfg(debug_assertions)]
+fn built(path: &str) -> Option<Cow<'static, [u8]>> {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../web/dist"));
+    std::fs::read(folder.join(path)).ok().map(Cow::Owned)
+}
 
 /// Where the pages come from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Pages {
-    /// From the binary.
+    /// From the binary; of a debug build from `web/dist`.
     #[default]
     Embedded,
     /// From a folder: for whoever works on them, and for tests.
@@ -51,7 +63,7 @@ impl Pages {
             return None;
         }
         match self {
-            Self::Embedded => Embedded::get(path).map(|file| file.data),
+            Self::Embedded => built(path),
             Self::Folder(folder) => std::fs::read(folder.join(path)).ok().map(Cow::Owned),
         }
     }
