@@ -1,5 +1,14 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -31,6 +40,7 @@ export default async function start(config: FullConfig) {
   let under: ChildProcess | undefined;
   const teardown = async () => {
     under?.kill('SIGTERM');
+    keepLogs(cluster);
     await script('stop');
     rmSync(folder, { recursive: true, force: true });
   };
@@ -53,6 +63,15 @@ export default async function start(config: FullConfig) {
     throw error;
   }
   return teardown;
+}
+
+/** What the cluster's processes said, kept for whoever asks why a story failed. */
+function keepLogs(cluster: string) {
+  const kept = fileURLToPath(new URL('../../test-results/cluster-logs', import.meta.url));
+  rmSync(kept, { recursive: true, force: true });
+  mkdirSync(kept, { recursive: true });
+  const logs = existsSync(cluster) ? readdirSync(cluster).filter((name) => name.endsWith('.log')) : [];
+  for (const name of logs) copyFileSync(join(cluster, name), join(kept, name));
 }
 
 /** Runs a command of `tests/cluster.sh`, which reads the rest from the environment. */
