@@ -9,6 +9,7 @@
 //! batches), `ownership` (which shards are ours), `peers` (what the servers tell each other),
 //! `rpc` (the edge), `switchboard` (who is connected).
 
+mod arms;
 mod clock;
 mod committer;
 mod config;

@@ -23,6 +23,7 @@ use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Certificate, Identity, Server as GrpcServer, ServerTlsConfig};
 use tonic::{Request, Status};
 
+use crate::arms::Arms;
 use crate::clock::Clock;
 use crate::committer::{Committer, CommitterParts};
 use crate::config::ServerConfig;
@@ -111,6 +112,7 @@ impl Server {
         let switchboard = Arc::new(Switchboard::new(metrics.clone()));
         let events = Arc::new(Events::new());
         let figures = Arc::new(Figures::new());
+        let arms = Arc::new(Arms::default());
         let (stalls, breaks) = (Stalls::new(), StoreBreaks::new());
         let maps = MapHub::new(store.clone(), clock.clone(), switchboard.clone(), ended.child_token());
         let parts = CommitterParts {
@@ -136,6 +138,7 @@ impl Server {
             maps: maps.clone(),
             events: events.clone(),
             figures: figures.clone(),
+            arms: arms.clone(),
             metrics: metrics.clone(),
             stalls: stalls.clone(),
             breaks,
@@ -220,6 +223,7 @@ impl Server {
             store,
             switchboard: switchboard.clone(),
             maps: maps.clone(),
+            arms,
             events,
             ownership,
             ended: ended.child_token(),

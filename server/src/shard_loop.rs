@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use carillon_core::engine::{
-    Effect, Engine, EngineConfig, EngineView, HeldRun, Input, Report, TriggerRequest, WorkerInfo,
+    Effect, Engine, EngineConfig, EngineView, HeldRun, Input, Report, ReportKind, TriggerRequest, WorkerInfo,
 };
 use carillon_core::ids::{
     AttemptNo, Epoch, Incarnation, JobId, JobsVersion, RunKey, ServerId, ShardId, TraceId,
@@ -24,6 +24,7 @@ use carillon_store::SharedStore;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::arms::Arms;
 use crate::clock::Clock;
 use crate::committer::{Done, Lane};
 use crate::events::{Events, Tally};
@@ -171,6 +172,7 @@ pub(crate) struct Shell {
     pub(crate) maps: Arc<MapHub>,
     pub(crate) events: Arc<Events>,
     pub(crate) figures: Arc<Figures>,
+    pub(crate) arms: Arc<Arms>,
     pub(crate) metrics: Metrics,
     pub(crate) stalls: Arc<Stalls>,
     pub(crate) breaks: Arc<StoreBreaks>,
@@ -369,6 +371,9 @@ impl ShardLoop {
             tracing::debug!(run = %report.key, shard = %self.id, worker = %from, "a report about a run of no job of the shard is dropped");
             self.outbox.ack(from, report.seq);
             return;
+        }
+        if report.kind == ReportKind::Armed {
+            self.shell.arms.taken(report.key, report.attempt, from, report.at);
         }
         self.step(Input::Report(from, report));
     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use carillon_core::ids::{GroupId, Incarnation, JobId, RunKey, ShardId};
 use carillon_core::run::{Attempt, Run};
 use carillon_core::time::{Span, Timestamp};
+use carillon_proto::v1;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -234,7 +235,7 @@ pub(crate) struct TimelineEntry {
     /// When.
     #[schema(value_type = String, format = DateTime)]
     pub(crate) at: Timestamp,
-    /// `due`, `started` or `ended`.
+    /// `armed`, `due`, `started` or `ended`. When an attempt was armed is known as long as the server that did it remembers.
     pub(crate) event: &'static str,
     /// Of which attempt.
     pub(crate) attempt: u32,
@@ -243,14 +244,17 @@ pub(crate) struct TimelineEntry {
     pub(crate) detail: Option<String>,
 }
 
-/// What happened in the attempts, in order.
-pub(crate) fn timeline(attempts: &[AttemptView]) -> Vec<TimelineEntry> {
+/// What happened in the attempts, in order; and which servers armed them.
+pub(crate) fn timeline(attempts: &[AttemptView], arms: &[(String, v1::Armed)]) -> Vec<TimelineEntry> {
     let mut entries = Vec::new();
     for tried in attempts {
         let attempt = tried.attempt;
         let mut push = |at: Option<Timestamp>, event, detail: Option<String>| {
             entries.extend(at.map(|at| TimelineEntry { at, event, attempt, detail }));
         };
+        for (server, armed) in arms.iter().filter(|(_, armed)| armed.attempt == attempt) {
+            push(Some(Timestamp::from_millis(armed.at_ms)), "armed", Some(server.clone()));
+        }
         push(Some(tried.due_at), "due", None);
         push(
             tried.started_at,

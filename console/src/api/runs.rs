@@ -242,6 +242,10 @@ async fn detail(console: &Console, run: &Run) -> Result<RunDetail> {
     let mut attempts: Vec<AttemptView> =
         ended.iter().map(|attempt| AttemptView::ended(attempt, names.worker(attempt.worker))).collect();
     attempts.push(AttemptView::current(run, names.worker(run.worker)));
+    let arms = match console.store.shard(run.shard).await? {
+        Some(shard) => console.servers.arms(&shard, run.key).await,
+        None => Vec::new(),
+    };
     let spec = spec_of_version(console, run).await?;
     let params = run.params.clone().or_else(|| spec.as_ref().map(|spec| spec.params.clone()));
     Ok(RunDetail {
@@ -253,7 +257,7 @@ async fn detail(console: &Console, run: &Run) -> Result<RunDetail> {
         kind: spec.as_ref().map(|spec| spec.kind.as_str()),
         max_attempts: spec.map(|spec| spec.retry.max_attempts),
         result: run.result.clone(),
-        timeline: timeline(&attempts),
+        timeline: timeline(&attempts, &arms),
         attempts,
         run: names.view(run),
     })

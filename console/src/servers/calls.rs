@@ -37,6 +37,9 @@ enum Unanswered {
 /// Servers withdraw armed runs within this time, or the edit is answered with what may still start.
 pub(crate) const EDIT_DEADLINE: Duration = Duration::from_secs(2);
 
+/// How long a page waits for who armed a run.
+const ARMS_DEADLINE: Duration = Duration::from_millis(200);
+
 /// What a server made of a trigger.
 #[derive(Debug, Clone)]
 pub(crate) struct Triggered {
@@ -168,6 +171,19 @@ impl Servers {
             }
         }
         None
+    }
+
+    /// Which servers armed the run's attempts when, as far as those of its shard remember.
+    pub(crate) async fn arms(&self, shard: &ShardRow, run: RunKey) -> Vec<(String, v1::Armed)> {
+        let servers = self.for_shard(shard).await.unwrap_or_default();
+        let asked = servers.iter().take(MOST_TRIED).map(|server| async {
+            let mut client = self.client(&server.address).ok()?;
+            let request = v1::ArmsRequest { run: Some(run_ref(run)) };
+            // Only decoration: a server that hangs must not hold up the page.
+            let answer = within(ARMS_DEADLINE, client.arms(request)).await.ok()?;
+            Some(answer.arms.into_iter().map(|armed| (server.id.to_string(), armed)))
+        });
+        futures::future::join_all(asked).await.into_iter().flatten().flatten().collect()
     }
 
     /// Asks the servers of a shard in turn until one gives a definite answer.

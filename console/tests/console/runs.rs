@@ -6,7 +6,7 @@ use axum::http::{Method, StatusCode};
 use carillon_core::ids::{AttemptNo, Epoch, GroupId, JobId, JobVersion, PlanNo, RunKey, ShardId};
 use carillon_core::parallel::{MapChunk, MapHeader, MapPhase};
 use carillon_core::run::{Reason, ReasonCode, Run, RunState, TriggerKind};
-use carillon_core::time::Span;
+use carillon_core::time::{Span, Timestamp};
 use carillon_proto::v1;
 use carillon_store::logs::LogChunk;
 use carillon_store::subtasks::{MapCheckpoint, SubtaskBatch, SubtaskFailure, SubtaskPayload};
@@ -223,7 +223,7 @@ async fn runs_are_listed_newest_first_in_pages_and_by_every_filter() {
 
 #[tokio::test]
 async fn a_run_shows_its_timeline_result_and_worker() {
-    let (world, _server, group, job) = world_with_job().await;
+    let (world, server, group, job) = world_with_job().await;
     let key = insert(&world, job, group, Span::from_secs(1), RunState::Succeeded).await;
     let run = world.get(&format!("/runs/{key}")).send().await.must(StatusCode::OK).json();
     assert_eq!((&run["result"], &run["params"]), (&json!({"rows": 7}), &json!({"day": "today"})));
@@ -234,6 +234,16 @@ async fn a_run_shows_its_timeline_result_and_worker() {
         (run["attempts"].as_array().unwrap().len(), &run["attempts"][0]["current"]),
         (1, &json!(true))
     );
+    // Who armed it, as long as that server remembers.
+    let at_ms = key.fire_time.as_millis() - 1_500;
+    let armed = v1::Armed { attempt: 1, incarnation: 7, at_ms, taken_ms: at_ms + 2 };
+    server.script.lock().arms.insert(key, vec![armed]);
+    let run = world.get(&format!("/runs/{key}")).send().await.json();
+    assert_eq!(
+        run["timeline"][0],
+        json!({"at": Timestamp::from_millis(at_ms).to_string(), "event": "armed", "attempt": 1, "detail": "server-1"})
+    );
+    assert_eq!(run["timeline"][1]["event"], "due");
     world.get("/runs/nonsense").send().await.must(StatusCode::NOT_FOUND);
     let unknown = RunKey::scheduled(job, world.now());
     world.get(&format!("/runs/{unknown}")).send().await.must(StatusCode::NOT_FOUND);

@@ -9,11 +9,13 @@ use carillon_core::engine::TriggerRequest;
 use carillon_core::ids::{GroupId, JobId, JobsVersion, RunKey, ServerId, ShardId};
 use carillon_core::job::MAX_PARAMS_BYTES;
 use carillon_core::run::Run;
+use carillon_core::time::Timestamp;
 use carillon_proto::v1::control_server::Control;
 use carillon_proto::v1::{
-    self, CancelRunAnswer, CancelRunRequest, DrainAnswer, DrainRequest, JobChangedAnswer, JobChangedRequest,
-    MapProgressAnswer, MapProgressRequest, RetryRunAnswer, RetryRunRequest, ShardStatus, StatusAnswer,
-    StatusRequest, TriggerAnswer, WatchEvent, WatchRequest, WorkerStatus,
+    self, ArmsAnswer, ArmsRequest, CancelRunAnswer, CancelRunRequest, DrainAnswer, DrainRequest,
+    JobChangedAnswer, JobChangedRequest, MapProgressAnswer, MapProgressRequest, RetryRunAnswer,
+    RetryRunRequest, ShardStatus, StatusAnswer, StatusRequest, TriggerAnswer, WatchEvent, WatchRequest,
+    WorkerStatus,
 };
 use carillon_store::SharedStore;
 use futures::StreamExt as _;
@@ -23,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::convert::{self, BadField, run_ref};
+use crate::arms::Arms;
 use crate::clock::Clock;
 use crate::events::Events;
 use crate::map::MapHub;
@@ -58,6 +61,7 @@ pub(crate) struct ControlService {
     pub(crate) store: SharedStore,
     pub(crate) switchboard: Arc<Switchboard>,
     pub(crate) maps: Arc<MapHub>,
+    pub(crate) arms: Arc<Arms>,
     pub(crate) events: Arc<Events>,
     pub(crate) ownership: Ownership,
     /// Cancelled when the server has ended, so that watchers do not keep it.
@@ -327,6 +331,17 @@ impl Control for ControlService {
     ) -> Result<Response<MapProgressAnswer>, Status> {
         let key = convert::run_key("run", request.into_inner().run)?;
         Ok(Response::new(self.maps.progress(key).unwrap_or_default()))
+    }
+
+    async fn arms(&self, request: Request<ArmsRequest>) -> Result<Response<ArmsAnswer>, Status> {
+        let key = convert::run_key("run", request.into_inner().run)?;
+        let arms = self.arms.of(key).into_iter().map(|armed| v1::Armed {
+            attempt: armed.attempt.get(),
+            incarnation: armed.worker.get(),
+            at_ms: armed.at.as_millis(),
+            taken_ms: armed.taken_at.map_or(0, Timestamp::as_millis),
+        });
+        Ok(Response::new(ArmsAnswer { arms: arms.collect() }))
     }
 
     async fn drain(&self, _: Request<DrainRequest>) -> Result<Response<DrainAnswer>, Status> {

@@ -75,6 +75,7 @@ impl ShardLoop {
                     self.shell.metrics.standby_arms.inc();
                 }
                 tracing::debug!(run = %arm.key, job = %arm.key.job, shard = %self.id, attempt = %arm.attempt, worker = %arm.to, epoch = %arm.epoch, trace_id = %arm.trace, due_at = %arm.due_at, "arming");
+                self.shell.arms.sent(arm.key, arm.attempt, arm.to, self.shell.clock.now());
                 self.outbox.arm(arm.to, convert::arm(self.id, &arm));
             }
             Effect::Disarm { to, key, attempt, plan_no } => {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use carillon_core::ids::{JobId, TraceId};
 use carillon_core::run::{ReasonCode, RunState, TriggerKind};
 use carillon_proto::v1::{
-    CancelRunRequest, JobChangedRequest, RetryRunRequest, StatusRequest, TriggerRequest, WatchRequest,
-    watch_event::Event,
+    ArmsRequest, CancelRunRequest, JobChangedRequest, RetryRunRequest, StatusRequest, TriggerRequest,
+    WatchRequest, watch_event::Event,
 };
 use serde_json::json;
 use tonic::Code;
@@ -52,6 +52,11 @@ async fn a_cron_fire_is_armed_ahead_and_starts_at_its_time() {
         assert_eq!((arm.handler.as_str(), arm.params.as_ref(), arm.epoch), ("h", b"{\"n\":1}".as_slice(), 1));
         assert!(seen.starts.values().all(|starts| *starts == 1));
     });
+    // And the server says so to whoever shows the run's timeline.
+    let asked = ArmsRequest { run: Some(run_ref(run.key)) };
+    let arms = server.control().await.arms(asked).await.unwrap().into_inner().arms;
+    assert_eq!(arms.iter().map(|armed| (armed.attempt, armed.incarnation)).collect::<Vec<_>>(), [(1, 7)]);
+    assert!(arms[0].at_ms < run.due_at.as_millis() && arms[0].taken_ms > 0, "{arms:?}");
     server.stop().await;
 }
 

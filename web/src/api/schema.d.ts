@@ -3540,7 +3540,7 @@ export interface components {
             attempt: number;
             /** @description What a person wants to know. */
             detail?: string | null;
-            /** @description `due`, `started` or `ended`. */
+            /** @description `armed`, `due`, `started` or `ended`. When an attempt was armed is known as long as the server that did it remembers. */
             event: string;
         };
         /** @description A token, without its secret. */

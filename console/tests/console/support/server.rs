@@ -60,6 +60,7 @@ pub(crate) struct ScriptState {
     /// Answered to every trigger instead.
     pub(crate) refuse: Option<Status>,
     pub(crate) progress: BTreeMap<RunKey, v1::MapProgressAnswer>,
+    pub(crate) arms: BTreeMap<RunKey, Vec<v1::Armed>>,
     /// Answers no status in time.
     pub(crate) mute: bool,
 }
@@ -278,6 +279,12 @@ impl Control for Service {
     ) -> Result<Response<v1::MapProgressAnswer>, Status> {
         let run = key_of(request.into_inner().run.as_ref().unwrap());
         Ok(Response::new(self.script.lock().progress.get(&run).cloned().unwrap_or_default()))
+    }
+
+    async fn arms(&self, request: Request<v1::ArmsRequest>) -> Result<Response<v1::ArmsAnswer>, Status> {
+        let run = key_of(request.into_inner().run.as_ref().unwrap());
+        let arms = self.script.lock().arms.get(&run).cloned().unwrap_or_default();
+        Ok(Response::new(v1::ArmsAnswer { arms }))
     }
 
     async fn drain(&self, _: Request<v1::DrainRequest>) -> Result<Response<v1::DrainAnswer>, Status> {

@@ -11,6 +11,8 @@ import { runWords } from './words';
 interface Step {
   id: 'armed' | 'due' | 'started' | 'finished';
   at: string | null | undefined;
+  /** Who did it, where that is worth a word. */
+  by?: string | null | undefined;
   /** Between this step and the one before. */
   gap?: ReactNode;
 }
@@ -22,20 +24,28 @@ export function Timeline({ run, attempt }: { run: RunDetail; attempt: number }) 
   const say = useWords(runWords);
   const tried = run.attempts.find((tried) => tried.attempt === attempt) ?? run.attempts.at(-1);
   if (!tried) return null;
+  // The owner arms; so does a standby when it hears too little of the owner. The worker takes whichever comes first.
   const armed = run.timeline.find((entry) => entry.attempt === tried.attempt && entry.event === 'armed');
   const over = !tried.current || isFinal(run.state) || run.state === 'failed';
+  const aheadBy = armed ? Date.parse(tried.due_at) - Date.parse(armed.at) : 0;
   const lateBy = tried.started_at ? Date.parse(tried.started_at) - Date.parse(tried.due_at) : undefined;
 
+  const due: Step = { id: 'due', at: tried.due_at };
+  const arming: Step[] = armed ? [{ id: 'armed', at: armed.at, by: armed.detail }] : [];
+  // A run that is triggered is due first, and armed at once.
+  const [first, second] = aheadBy >= 0 ? [...arming, due] : [due, ...arming];
+  if (second) {
+    const time = formatDuration(Math.abs(aheadBy));
+    second.gap = say(aheadBy >= 0 ? 'gap_armed' : 'gap_armed_after', { time });
+  }
+
   const steps: Step[] = [
-    ...(armed ? [{ id: 'armed' as const, at: armed.at }] : []),
-    {
-      id: 'due',
-      at: tried.due_at,
-      gap: armed && say('gap_armed', { time: formatDuration(Date.parse(tried.due_at) - Date.parse(armed.at)) }),
-    },
+    ...(first ? [first] : []),
+    ...(second ? [second] : []),
     {
       id: 'started',
       at: tried.started_at,
+      by: tried.started_at ? tried.worker?.name : undefined,
       gap:
         lateBy !== undefined ? (
           <>
@@ -88,7 +98,10 @@ export function Timeline({ run, attempt }: { run: RunDetail; attempt: number }) 
             <span className={classes.words}>
               <strong>{say(`step.${step.id}`)}</strong>
               {step.at ? (
-                <Time at={step.at} show="clock" />
+                <>
+                  <Time at={step.at} show="clock" />
+                  {step.by && <span className={classes.by}>{say('by', { who: step.by })}</span>}
+                </>
               ) : (
                 <span className="muted">{over ? say('never') : say('not_yet')}</span>
               )}
