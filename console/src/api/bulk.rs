@@ -82,41 +82,74 @@ fn check_count(ids: usize) -> Result<()> {
     Err(Problem::field("ids", format!("{ids} of them; 1 to {MOST} at a time")))
 }
 
-fn done(access: &Access, results: Vec<(String, Result<()>)>) -> Json<BulkDone> {
-    let all = results.len();
-    let refused: Vec<BulkRefused> = results
+/// Sums up what became of those that were tried, and those that were refused before.
+fn done<Id: ToString>(
+    access: &Access,
+    results: Vec<(Id, Result<()>)>,
+    refused: Vec<(Id, Problem)>,
+) -> Json<BulkDone> {
+    let tried = results.len();
+    let failed = results.into_iter().filter_map(|(id, result)| Some((id, result.err()?)));
+    let failed: Vec<(Id, Problem)> = failed.collect();
+    let treated = tried - failed.len();
+    let refused: Vec<BulkRefused> = refused
         .into_iter()
-        .filter_map(|(id, result)| {
-            let problem = result.err()?;
-            Some(BulkRefused { id, code: problem.code(), detail: problem.detail().to_owned() })
+        .chain(failed)
+        .map(|(id, problem)| BulkRefused {
+            id: id.to_string(),
+            code: problem.code(),
+            detail: problem.detail().to_owned(),
         })
         .collect();
-    access.note.after(json!({"treated": all - refused.len(), "refused": refused.len()}));
-    Json(BulkDone { treated: all - refused.len(), refused })
+    access.note.after(json!({"treated": treated, "refused": refused.len()}));
+    Json(BulkDone { treated, refused })
 }
 
-/// The runs that one may operate; the others are answered as refused.
+/// Does the same to each run, a few at a time.
+async fn each<Act: Future<Output = Result<()>>>(
+    runs: Vec<Run>,
+    act: impl Fn(Run) -> Act,
+) -> Vec<(RunKey, Result<()>)> {
+    let acting = stream::iter(runs).map(|run| {
+        let (key, acting) = (run.key, act(run));
+        async move { (key, acting.await) }
+    });
+    acting.buffer_unordered(AT_ONCE).collect().await
+}
+
+/// Retries each as if it were asked for alone, with its own params.
+pub(super) async fn retry_each(console: &Console, runs: Vec<Run>, by: &str) -> Vec<(RunKey, Result<()>)> {
+    let retry = &Retry::default();
+    each(runs, |run| async move { retry_one(console, &run, by, retry).await.map(drop) }).await
+}
+
+/// Discards each as if it were asked for alone.
+pub(super) async fn discard_each(console: &Console, runs: Vec<Run>, by: &str) -> Vec<(RunKey, Result<()>)> {
+    each(runs, |run| async move { discard(console, &run, by).await }).await
+}
+
+/// The runs that one may operate, and why not the others.
 async fn runs(
     console: &Console,
     access: &Access,
     ids: &[RunKey],
-) -> Result<(Vec<Run>, Vec<(String, Result<()>)>)> {
+) -> Result<(Vec<Run>, Vec<(RunKey, Problem)>)> {
     check_count(ids.len())?;
     access.note.before(json!({ "ids": ids }));
     let found = console.store.runs_by_key(ids).await?;
     let (mut allowed, mut refused) = (Vec::new(), Vec::new());
     for id in ids.iter().copied() {
         let Some(run) = found.iter().find(|run| run.key == id) else {
-            refused.push((id.to_string(), Err(Problem::not_found("run", id))));
+            refused.push((id, Problem::not_found("run", id)));
             continue;
         };
         match access.require(Role::Operator, run.shard.group()) {
             Ok(()) => allowed.push(run.clone()),
             // A group that one does not see is as if the run did not exist.
             Err(problem) if problem.code() == "not_found" => {
-                refused.push((id.to_string(), Err(Problem::not_found("run", id))));
+                refused.push((id, Problem::not_found("run", id)));
             }
-            Err(problem) => refused.push((id.to_string(), Err(problem))),
+            Err(problem) => refused.push((id, problem)),
         }
     }
     Ok((allowed, refused))
@@ -133,16 +166,10 @@ async fn cancel_runs(
     access: Access,
     Body(body): Body<RunIds>,
 ) -> Result<Json<BulkDone>> {
-    let (runs, mut results) = runs(&console, &access, &body.ids).await?;
-    let by = access.principal.name();
-    let cancelled = stream::iter(runs)
-        .map(|run| {
-            let (console, by) = (&console, &by);
-            async move { (run.key.to_string(), cancel_one(console, &run, by).await.map(drop)) }
-        })
-        .buffer_unordered(AT_ONCE);
-    results.extend(cancelled.collect::<Vec<_>>().await);
-    Ok(done(&access, results))
+    let (runs, refused) = runs(&console, &access, &body.ids).await?;
+    let (console, by) = (&console, &access.principal.name());
+    let cancelled = each(runs, |run| async move { cancel_one(console, &run, by).await.map(drop) }).await;
+    Ok(done(&access, cancelled, refused))
 }
 
 /// Retry dead letters by their ids
@@ -156,16 +183,9 @@ async fn retry_runs(
     access: Access,
     Body(body): Body<RunIds>,
 ) -> Result<Json<BulkDone>> {
-    let (runs, mut results) = runs(&console, &access, &body.ids).await?;
-    let (by, retry) = (access.principal.name(), Retry::default());
-    let retried = stream::iter(runs)
-        .map(|run| {
-            let (console, by, retry) = (&console, &by, &retry);
-            async move { (run.key.to_string(), retry_one(console, &run, by, retry).await.map(drop)) }
-        })
-        .buffer_unordered(AT_ONCE);
-    results.extend(retried.collect::<Vec<_>>().await);
-    Ok(done(&access, results))
+    let (runs, refused) = runs(&console, &access, &body.ids).await?;
+    let retried = retry_each(&console, runs, &access.principal.name()).await;
+    Ok(done(&access, retried, refused))
 }
 
 /// Discard dead letters by their ids
@@ -179,12 +199,9 @@ async fn discard_runs(
     access: Access,
     Body(body): Body<RunIds>,
 ) -> Result<Json<BulkDone>> {
-    let (runs, mut results) = runs(&console, &access, &body.ids).await?;
-    let by = access.principal.name();
-    for run in runs {
-        results.push((run.key.to_string(), discard(&console, &run, &by).await));
-    }
-    Ok(done(&access, results))
+    let (runs, refused) = runs(&console, &access, &body.ids).await?;
+    let discarded = discard_each(&console, runs, &access.principal.name()).await;
+    Ok(done(&access, discarded, refused))
 }
 
 /// Pause jobs
@@ -221,9 +238,9 @@ async fn enable(console: &Console, access: &Access, ids: &[JobId], enabled: bool
     // One after the other: edits of one shard would only get in each other's way.
     let mut results = Vec::new();
     for id in ids.iter().copied() {
-        results.push((id.to_string(), enable_one(console, access, id, enabled).await));
+        results.push((id, enable_one(console, access, id, enabled).await));
     }
-    Ok(done(access, results))
+    Ok(done(access, results, Vec::new()))
 }
 
 async fn enable_one(console: &Console, access: &Access, id: JobId, enabled: bool) -> Result<()> {

@@ -10,11 +10,11 @@ use carillon_core::run::{Run, RunState};
 use carillon_core::time::Timestamp;
 use carillon_store::accounts::Role;
 use carillon_store::runs::RunFilter;
-use futures::stream::{self, StreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
+use super::bulk::{discard_each, retry_each};
 use super::run_views::RunView;
 use super::runs::page_of_runs;
 use super::runs_change::{Retry, retry_one};
@@ -28,9 +28,6 @@ use crate::problem::{Problem, Result};
 
 /// Dead letters treated by one request by filter: what a request can do within its time; the answer says when there are more.
 const MOST_AT_ONCE: usize = 200;
-
-/// Retries in progress at once for one request.
-const AT_ONCE: usize = 8;
 
 pub(crate) fn enter(operations: &mut Operations) {
     operations.read::<__path_list_dead_letters, _, _>(list_dead_letters, Need::Person);
@@ -207,17 +204,7 @@ async fn retry_dead_letters(
     Body(filter): Body<DeadLetterFilter>,
 ) -> Result<Json<Treated>> {
     let (runs, more) = matching(&console, &access, &filter).await?;
-    let by = access.principal.name();
-    let retry = Retry::default();
-    let results = stream::iter(runs)
-        .map(|run| {
-            let (console, by, retry) = (&console, &by, &retry);
-            async move { (run.key, retry_one(console, &run, by, retry).await.map(drop)) }
-        })
-        .buffer_unordered(AT_ONCE)
-        .collect::<Vec<_>>()
-        .await;
-    summary(&access, results, more)
+    summary(&access, retry_each(&console, runs, &access.principal.name()).await, more)
 }
 
 /// Discard dead letters by filter
@@ -232,12 +219,7 @@ async fn discard_dead_letters(
     Body(filter): Body<DeadLetterFilter>,
 ) -> Result<Json<Treated>> {
     let (runs, more) = matching(&console, &access, &filter).await?;
-    let by = access.principal.name();
-    let mut results = Vec::new();
-    for run in runs {
-        results.push((run.key, discard(&console, &run, &by).await));
-    }
-    summary(&access, results, more)
+    summary(&access, discard_each(&console, runs, &access.principal.name()).await, more)
 }
 
 async fn matching(console: &Console, access: &Access, filter: &DeadLetterFilter) -> Result<(Vec<Run>, bool)> {
