@@ -27,6 +27,16 @@ export class Api {
     return (await answer.json()) as T;
   }
 
+  async patch(path: string, data: unknown): Promise<void> {
+    const answer = await this.request.patch(`api/v1${path}`, { data, headers: { 'If-Match': '*' } });
+    expect(answer.ok(), `PATCH ${path}: ${answer.status()} ${await answer.text()}`).toBe(true);
+  }
+
+  async delete(path: string): Promise<void> {
+    const answer = await this.request.delete(`api/v1${path}`, { headers: { 'If-Match': '*' } });
+    expect(answer.ok(), `DELETE ${path}: ${answer.status()} ${await answer.text()}`).toBe(true);
+  }
+
   /** The task group of the sample jobs, which `carillon dev` has a worker for. */
   async samples(): Promise<string> {
     const { items } = await this.get<{ items: { id: string; name: string }[] }>('/groups');

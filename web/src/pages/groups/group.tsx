@@ -2,13 +2,14 @@ import { Button } from '@mantine/core';
 import { useQuery } from '@tanstack/react-query';
 import { getRouteApi, Link } from '@tanstack/react-router';
 import { api, data, type Schemas } from '#/api/client';
-import { shardsQuery, workersQuery } from '#/api/queries';
+import { aboutQuery, shardsQuery, workersQuery } from '#/api/queries';
 import { useCan } from '#/api/session';
 import { useWords } from '#/i18n';
 import { Facts, Page, Panel } from '#/ui/page';
 import { Empty, Failed, Loading } from '#/ui/states';
 import { type Column, Table } from '#/ui/table';
 import { Time } from '#/ui/time';
+import { GroupChanges } from './change';
 import classes from './page.module.css';
 import { groupsWords } from './words';
 
@@ -21,6 +22,7 @@ type Grant = Schemas['GrantView'];
 export function GroupPage() {
   const { group: id } = route.useParams();
   const say = useWords(groupsWords);
+  const about = useQuery(aboutQuery);
   const group = useQuery({
     queryKey: ['groups', id],
     queryFn: () => data(api.GET('/api/v1/groups/{group}', { params: { path: { group: id } } })),
@@ -41,6 +43,7 @@ export function GroupPage() {
           <Button variant="default" renderRoot={(props) => <Link to="/jobs" search={{ group: id }} {...props} />}>
             {say('open_jobs')}
           </Button>
+          <GroupChanges group={it} />
         </>
       }
     >
@@ -68,6 +71,12 @@ export function GroupPage() {
                   </span>,
                 ],
                 [say('shards'), it.shards],
+                [
+                  say('keep_days'),
+                  it.keep_days != null
+                    ? say('keep_days_count', { count: it.keep_days })
+                    : about.data && say('keep_days_default', { count: about.data.limits.keep_days }),
+                ],
                 [say('created'), <Time key="created" at={it.created_at} milliseconds={false} />],
               ]}
             />

@@ -11,10 +11,11 @@ import { useCan } from '#/api/session';
 import { useWords } from '#/i18n';
 import { count } from '#/lib/time';
 import { FilterBox } from '#/ui/filter';
+import { List } from '#/ui/list';
 import { Notice } from '#/ui/notice';
 import { Page } from '#/ui/page';
-import { Empty, Failed, Loading } from '#/ui/states';
-import { type Column, Table } from '#/ui/table';
+import { Empty } from '#/ui/states';
+import type { Column } from '#/ui/table';
 import { tell } from '#/ui/tell';
 import { Time } from '#/ui/time';
 import { uiWords } from '#/ui/words';
@@ -119,21 +120,15 @@ export function GroupsPage() {
       <div className={classes.filters}>
         <FilterBox value={search.text ?? ''} onChange={onText} placeholder={say('filter')} />
       </div>
-      {list.isPending ? (
-        <Loading />
-      ) : list.isError && !list.data ? (
-        <Failed error={list.error} retry={() => void list.refetch()} />
-      ) : (
-        <Table
-          label={say('title')}
-          height="fill"
-          columns={columns}
-          rows={groups}
-          rowKey={(group) => group.id}
-          more={list}
-          empty={<Empty title={say('empty')}>{say('empty_hint')}</Empty>}
-        />
-      )}
+      <List
+        query={list}
+        label={say('title')}
+        height="fill"
+        columns={columns}
+        rows={groups}
+        rowKey={(group) => group.id}
+        empty={<Empty title={say('empty')}>{say('empty_hint')}</Empty>}
+      />
       {creating && <NewGroup onClose={dialog.close} />}
     </Page>
   );
