@@ -1,4 +1,4 @@
-import { expect, fresh, test } from './fixtures';
+import { choose, expect, fresh, test } from './fixtures';
 
 test('a click on "Trigger now" makes exactly one run, which is watched to its end and its log read', async ({
   page,
@@ -21,6 +21,24 @@ test('a click on "Trigger now" makes exactly one run, which is watched to its en
   await expect(page.getByRole('table').locator('tbody tr[data-index]')).toHaveCount(1);
 });
 
+test('the timeline tells who armed a run and how long ahead, when it started and ended', async ({ page, api }) => {
+  const job = await api.job(fresh('foreseen'), 'hello', {
+    schedule: { type: 'fixed_rate', every: '5s' },
+    params: { name: 'the future' },
+  });
+  const runs = () => api.get<{ items: { id: string; attempt: number }[] }>(`/runs?job=${job.id}&state=succeeded`);
+  // The first fire may be due before it can be armed ahead.
+  await expect.poll(async () => (await runs()).items.length).toBeGreaterThan(1);
+  const [newest] = (await runs()).items;
+  await page.goto(`runs/${newest?.id}`);
+  const steps = page.getByRole('list', { name: 'Timeline' }).getByRole('listitem');
+  await expect(steps).toHaveCount(4);
+  await expect(steps.nth(0)).toContainText(/Armed.*by /s);
+  await expect(steps.nth(1)).toContainText(/ahead.*Due/s);
+  await expect(steps.nth(2)).toContainText(/lateness.*Started/s);
+  await expect(steps.nth(3)).toContainText(/ran for.*Finished/s);
+});
+
 test('what another window starts appears by itself', async ({ page, api }) => {
   const name = fresh('live');
   const job = await api.job(name, 'hello', { params: { name: 'another window' } });
@@ -31,6 +49,37 @@ test('what another window starts appears by itself', async ({ page, api }) => {
   await api.trigger(job.id);
   await expect(rows).toHaveCount(1);
   await expect(rows.getByText('Succeeded')).toBeVisible();
+});
+
+test('runs are found by what made them, how late they were and who ran them', async ({ page, api }) => {
+  const name = fresh('sought');
+  const job = await api.job(name, 'hello', { params: { name: 'the searcher' } });
+  const run = await api.trigger(job.id);
+  await api.runIs(run, 'succeeded');
+  const { worker } = await api.get<{ worker: { incarnation: string; name: string } }>(`/runs/${run}`);
+  const rows = page.getByRole('table', { name: 'Runs' }).locator('tbody tr[data-index]');
+  const box = page.getByLabel(/^Filter/);
+
+  await page.goto(`runs?job=${job.id}`);
+  await expect(rows).toHaveCount(1);
+  await choose(page, 'Made by', 'Schedule');
+  await expect(rows).toHaveCount(0);
+  await expect(page.getByText('No run matches the filters')).toBeVisible();
+  await choose(page, 'Made by', 'Triggered');
+  await expect(rows).toHaveCount(1);
+  await expect(box).toHaveValue(`job:${name} made:api`);
+
+  // An hour late was nothing; a worker that never was is told.
+  await box.fill(`job:${name} late:1h`);
+  await box.press('Enter');
+  await expect(rows).toHaveCount(0);
+  await box.fill(`job:${name} worker:nobody`);
+  await box.press('Enter');
+  await expect(page.getByText('No worker nobody is connected.')).toBeVisible();
+  await box.fill(`job:${name} worker:${worker.name}`);
+  await box.press('Enter');
+  await expect(rows).toHaveCount(1);
+  await expect(page).toHaveURL(new RegExp(`worker=${worker.incarnation}`));
 });
 
 test('a job is paused and resumed', async ({ page, api }) => {

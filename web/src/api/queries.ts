@@ -88,6 +88,10 @@ export interface RunFilter {
   group?: string | undefined;
   job?: number | undefined;
   state?: Schemas['RunState'][] | undefined;
+  trigger?: 'schedule' | 'api' | 'retry' | 'misfire' | undefined;
+  /** An incarnation. */
+  worker?: string | undefined;
+  min_lateness?: string | undefined;
   from?: string | undefined;
   to?: string | undefined;
 }

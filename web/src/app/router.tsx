@@ -78,7 +78,8 @@ const editJob = createRoute({
 const runs = createRoute({
   ...page,
   path: '/runs',
-  validateSearch: (search: Record<string, unknown>) => texts(search, 'group', 'job', 'state', 'range', 'from', 'to'),
+  validateSearch: (search: Record<string, unknown>) =>
+    texts(search, 'group', 'job', 'state', 'range', 'from', 'to', 'made', 'late', 'worker'),
   component: lazyRouteComponent(() => import('#/pages/runs/page'), 'RunsPage'),
 });
 

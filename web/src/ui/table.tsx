@@ -35,7 +35,7 @@ export interface MorePages {
   fetchNextPage: () => unknown;
 }
 
-interface TableProps<Row> {
+export interface TableProps<Row> {
   label: string;
   columns: readonly Column<Row>[];
   rows: readonly Row[];
@@ -130,10 +130,16 @@ export function Table<Row>({
   const above = virtual && first ? first.start : 0;
   const below = virtual && last ? virtualizer.getTotalSize() - last.end : 0;
 
-  const nearEnd = virtual && last !== undefined && last.index >= all.length - FETCH_AHEAD;
+  const nearEnd = virtual && (last === undefined || last.index >= all.length - FETCH_AHEAD);
+  // A filter that hardly anything passes has short pages: whether to look further is then asked, not decided.
+  const [askedAt, setAskedAt] = useState<number>();
+  const sparse = askedAt !== undefined && all.length >= askedAt && all.length < askedAt + FETCH_AHEAD;
+  const couldFetch = more?.hasNextPage === true && !more.isFetchingNextPage && !more.isFetchNextPageError;
   useEffect(() => {
-    if (nearEnd && more?.hasNextPage && !more.isFetchingNextPage && !more.isFetchNextPageError) more.fetchNextPage();
-  }, [nearEnd, more]);
+    if (!nearEnd || !couldFetch || sparse) return;
+    setAskedAt(all.length);
+    more?.fetchNextPage();
+  }, [nearEnd, couldFetch, sparse, more, all.length]);
 
   const onKeyDown = useRowStops(body);
   const extra = onSelect ? 1 : 0;
@@ -211,9 +217,9 @@ export function Table<Row>({
             {below > 0 && <tr aria-hidden style={{ height: below }} />}
           </tbody>
         </table>
-        {all.length === 0 && empty}
+        {all.length === 0 && !more?.hasNextPage && empty}
       </div>
-      {more && (all.length > 0 || more.isFetchingNextPage) && (
+      {more && (all.length > 0 || more.isFetchingNextPage || more.hasNextPage) && (
         <div className={classes.foot}>
           {more.isFetchingNextPage ? (
             <>
@@ -231,11 +237,11 @@ export function Table<Row>({
               {say('loaded_of', { loaded: count(all.length), total: count(total, totalCapped) })}
             </span>
           ) : (
-            <span className="num">{say('loaded_all', { count: all.length })}</span>
+            <span className="num">{say(more.hasNextPage ? 'loaded_so_far' : 'loaded_all', { count: all.length })}</span>
           )}
-          {!virtual && more.hasNextPage && !more.isFetchingNextPage && !more.isFetchNextPageError && (
+          {(!virtual || sparse) && couldFetch && (
             <Button size="compact-xs" variant="default" onClick={() => more.fetchNextPage()}>
-              {say('more')}
+              {say(virtual ? 'look_further' : 'more')}
             </Button>
           )}
         </div>

@@ -7,10 +7,12 @@ import { api, data, type Schemas } from '#/api/client';
 import { groupsQuery, itemsOf, paged } from '#/api/queries';
 import { known, useWords } from '#/i18n';
 import { FilterBox } from '#/ui/filter';
+import { GroupSelect } from '#/ui/group';
+import { List } from '#/ui/list';
 import { Page } from '#/ui/page';
 import { ToneBadge } from '#/ui/state';
-import { Empty, Failed, Loading } from '#/ui/states';
-import { type Column, Table } from '#/ui/table';
+import { Empty } from '#/ui/states';
+import type { Column } from '#/ui/table';
 import { Time } from '#/ui/time';
 import { Entry } from './entry';
 import classes from './page.module.css';
@@ -138,32 +140,17 @@ export function AuditPage() {
           clearable
           w={190}
         />
-        <Select
-          aria-label={say('group')}
-          placeholder={say('all_groups')}
-          data={[...names].map(([value, label]) => ({ value, label }))}
-          value={search.group ?? null}
-          onChange={(group) => change({ group: group ?? undefined })}
-          searchable
-          clearable
-          w={180}
-        />
+        <GroupSelect value={search.group} onChange={(group) => change({ group })} />
       </div>
-      {list.isPending ? (
-        <Loading />
-      ) : list.isError && !list.data ? (
-        <Failed error={list.error} retry={() => void list.refetch()} />
-      ) : (
-        <Table
-          label={say('title')}
-          height="fill"
-          columns={columns}
-          rows={entries}
-          rowKey={(entry) => entry.id}
-          more={list}
-          empty={<Empty title={say('empty')} />}
-        />
-      )}
+      <List
+        query={list}
+        label={say('title')}
+        height="fill"
+        columns={columns}
+        rows={entries}
+        rowKey={(entry) => entry.id}
+        empty={<Empty title={say('empty')} />}
+      />
       {chosen && !list.isPending && (
         <Entry
           entry={entries.find((entry) => entry.id === chosen)}

@@ -1,4 +1,4 @@
-import { Button, Select, Tooltip } from '@mantine/core';
+import { Button, Tooltip } from '@mantine/core';
 import { IconAlertTriangle, IconBellRinging, IconCheck, IconLogout, IconShield } from '@tabler/icons-react';
 import { useInfiniteQuery, useQuery, useQueryClient } from '@tanstack/react-query';
 import { getRouteApi } from '@tanstack/react-router';
@@ -9,6 +9,7 @@ import { useCan } from '#/api/session';
 import { useWords } from '#/i18n';
 import { formatDuration } from '#/lib/duration';
 import { Confirm } from '#/ui/confirm';
+import { GroupSelect } from '#/ui/group';
 import { Notice } from '#/ui/notice';
 import { Facts, Page } from '#/ui/page';
 import { ToneBadge } from '#/ui/state';
@@ -57,17 +58,9 @@ export function ClusterPage() {
         say('shards', { count: shards.data?.items.length ?? 0 }),
       ].join(' · ')}
       actions={
-        <Select
-          aria-label={say('group')}
-          placeholder={say('all_groups')}
-          data={itemsOf(groups.data).map((group) => ({ value: group.id, label: group.name }))}
-          value={search.group ?? null}
-          onChange={(group) =>
-            void navigate({ search: (before) => ({ ...before, group: group ?? undefined }), replace: true })
-          }
-          searchable
-          clearable
-          w={190}
+        <GroupSelect
+          value={search.group}
+          onChange={(group) => void navigate({ search: (before) => ({ ...before, group }), replace: true })}
         />
       }
     >

@@ -7,12 +7,14 @@ import { api, data } from '#/api/client';
 import { groupsQuery, itemsOf, jobsQuery, paged, type Run } from '#/api/queries';
 import { useCan } from '#/api/session';
 import { useWords } from '#/i18n';
-import { forAll } from '#/lib/bulk';
+import { inBulk } from '#/lib/bulk';
 import { count } from '#/lib/time';
 import { Confirm } from '#/ui/confirm';
+import { GroupSelect } from '#/ui/group';
+import { List } from '#/ui/list';
 import { Page } from '#/ui/page';
-import { Empty, Failed, Loading } from '#/ui/states';
-import { BulkBar, Table } from '#/ui/table';
+import { Empty } from '#/ui/states';
+import { BulkBar } from '#/ui/table';
 import { tell, tellRefused } from '#/ui/tell';
 import { useDeadLetterColumns } from './columns';
 import { RetryOne } from './retry';
@@ -143,16 +145,7 @@ export function DeadLettersPage() {
           allowDeselect={false}
           w={150}
         />
-        <Select
-          aria-label={say('group')}
-          placeholder={say('all_groups')}
-          data={itemsOf(groups.data).map((group) => ({ value: group.id, label: group.name }))}
-          value={search.group ?? null}
-          onChange={(group) => change({ group: group ?? undefined, job: undefined })}
-          searchable
-          clearable
-          w={180}
-        />
+        <GroupSelect value={search.group} onChange={(group) => change({ group, job: undefined })} />
       </div>
       <BulkBar count={chosen.length} onClear={() => setSelected(new Set())}>
         {mayAct && (
@@ -174,31 +167,23 @@ export function DeadLettersPage() {
           </>
         )}
       </BulkBar>
-      {list.isPending ? (
-        <Loading />
-      ) : list.isError && !list.data ? (
-        <Failed error={list.error} retry={() => void list.refetch()} />
-      ) : (
-        <Table
-          label={say('title')}
-          height="fill"
-          columns={columns}
-          rows={runs}
-          rowKey={(run) => run.id}
-          rowName={(run) => `${run.job_name ?? run.job} ${run.fire_time}`}
-          {...(can.anywhere('operator') ? { selected, onSelect: setSelected } : {})}
-          more={list}
-          total={total}
-          totalCapped={first?.total_capped}
-          empty={
-            search.group || search.job || search.from ? (
-              <Empty title={say('empty_filtered')} />
-            ) : (
-              <Empty title={say('empty')}>{say('empty_hint')}</Empty>
-            )
-          }
-        />
-      )}
+      <List
+        query={list}
+        label={say('title')}
+        height="fill"
+        columns={columns}
+        rows={runs}
+        rowKey={(run) => run.id}
+        rowName={(run) => `${run.job_name ?? run.job} ${run.fire_time}`}
+        {...(can.anywhere('operator') ? { selected, onSelect: setSelected } : {})}
+        empty={
+          search.group || search.job || search.from ? (
+            <Empty title={say('empty_filtered')} />
+          ) : (
+            <Empty title={say('empty')}>{say('empty_hint')}</Empty>
+          )
+        }
+      />
       {retrying && <RetryOne run={retrying} onClose={() => setRetrying(undefined)} />}
       {asked && (
         <Confirm
@@ -233,17 +218,18 @@ interface Treated {
   refused: { run: string; detail: string }[];
 }
 
+/** Those with these ids; what is refused is told of each. */
 async function actOnEach(action: Action, runs: readonly Run[]): Promise<Treated> {
-  const result = await forAll(runs, (run) => {
-    const params = { path: { run: run.id } };
-    return action === 'retry'
-      ? api.POST('/api/v1/dead-letters/{run}/retry', { params, body: null })
-      : api.POST('/api/v1/dead-letters/{run}/discard', { params });
-  });
-  return {
-    done: result.done.length,
-    refused: result.refused.map(({ item, problem }) => ({ run: item.id, detail: problem.message })),
-  };
+  const { treated, refused } = await inBulk(
+    runs.map((run) => run.id),
+    (ids) =>
+      data(
+        action === 'retry'
+          ? api.POST('/api/v1/runs/retry', { body: { ids } })
+          : api.POST('/api/v1/runs/discard', { body: { ids } }),
+      ),
+  );
+  return { done: treated, refused: refused.map(({ id, detail }) => ({ run: id, detail })) };
 }
 
 /** Asks again while the API says that more match; it stops when only refusals are left. */

@@ -4,7 +4,7 @@ import { useInfiniteQuery, useQueryClient } from '@tanstack/react-query';
 import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
 import { useCallback, useState } from 'react';
 import { api, data, type Schemas } from '#/api/client';
-import { groupsQuery, itemsOf, type Job, jobsWithOutcomesQuery } from '#/api/queries';
+import { itemsOf, type Job, jobsWithOutcomesQuery } from '#/api/queries';
 import { useCan } from '#/api/session';
 import { useWords } from '#/i18n';
 import { forAll, inBulk, type Treated } from '#/lib/bulk';
@@ -12,13 +12,14 @@ import { parseDuration } from '#/lib/duration';
 import { newKey } from '#/lib/key';
 import { Confirm } from '#/ui/confirm';
 import { FilterBox } from '#/ui/filter';
-import { GroupLink } from '#/ui/group';
+import { GroupLink, GroupSelect } from '#/ui/group';
+import { List } from '#/ui/list';
 import { IconToneOn, IconTonePaused } from '#/ui/marks';
 import { Page } from '#/ui/page';
 import { Sentence } from '#/ui/sentence';
 import { Outcomes, ToneBadge } from '#/ui/state';
-import { Empty, Failed, Loading } from '#/ui/states';
-import { BulkBar, type Column, Table } from '#/ui/table';
+import { Empty } from '#/ui/states';
+import { BulkBar, type Column } from '#/ui/table';
 import { tell, tellRefused } from '#/ui/tell';
 import { Lateness, Time } from '#/ui/time';
 import classes from './page.module.css';
@@ -45,7 +46,6 @@ export function JobsPage() {
     label: search.label,
   };
   const list = useInfiniteQuery({ ...jobsWithOutcomesQuery(filter), refetchInterval: 15_000 });
-  const groups = useInfiniteQuery(groupsQuery());
   const jobs = itemsOf(list.data);
 
   const change = useCallback(
@@ -105,7 +105,7 @@ export function JobsPage() {
       header: say('schedule'),
       from: 700,
       cell: (job) => (
-        <span title={scheduleTitle(job)}>
+        <span className={classes.schedule} title={scheduleTitle(job)}>
           <Sentence of={job} />
           {job.schedule.type === 'cron' && job.schedule.time_zone && (
             <span className="muted"> · {job.schedule.time_zone}</span>
@@ -213,16 +213,7 @@ export function JobsPage() {
     >
       <div className={classes.filters}>
         <FilterBox value={search.text ?? ''} onChange={onText} placeholder={say('placeholder')} />
-        <Select
-          aria-label={say('group')}
-          placeholder={say('all_groups')}
-          data={itemsOf(groups.data).map((group) => ({ value: group.id, label: group.name }))}
-          value={search.group ?? null}
-          onChange={(group) => change({ group: group ?? undefined })}
-          clearable
-          searchable
-          w={180}
-        />
+        <GroupSelect value={search.group} onChange={(group) => change({ group })} />
         <Select
           aria-label={say('status')}
           placeholder={say('all_states')}
@@ -271,27 +262,19 @@ export function JobsPage() {
           </>
         )}
       </BulkBar>
-      {list.isPending ? (
-        <Loading />
-      ) : list.isError ? (
-        <Failed error={list.error} retry={() => void list.refetch()} />
-      ) : (
-        <Table
-          label={say('title')}
-          height="fill"
-          columns={columns}
-          rows={jobs}
-          rowKey={(job) => String(job.id)}
-          rowName={(job) => job.name}
-          {...(can.anywhere('operator') ? { selected, onSelect: setSelected } : {})}
-          more={list}
-          total={list.data.pages[0]?.total ?? undefined}
-          totalCapped={list.data.pages[0]?.total_capped}
-          empty={
-            filtered ? <Empty title={say('empty_filtered')} /> : <Empty title={say('empty')}>{say('empty_hint')}</Empty>
-          }
-        />
-      )}
+      <List
+        query={list}
+        label={say('title')}
+        height="fill"
+        columns={columns}
+        rows={jobs}
+        rowKey={(job) => String(job.id)}
+        rowName={(job) => job.name}
+        {...(can.anywhere('operator') ? { selected, onSelect: setSelected } : {})}
+        empty={
+          filtered ? <Empty title={say('empty_filtered')} /> : <Empty title={say('empty')}>{say('empty_hint')}</Empty>
+        }
+      />
       <Confirm
         opened={asking !== undefined}
         onClose={() => setAsking(undefined)}

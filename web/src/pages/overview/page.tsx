@@ -1,4 +1,4 @@
-import { SegmentedControl, Select } from '@mantine/core';
+import { SegmentedControl } from '@mantine/core';
 import { useInfiniteQuery, useQuery } from '@tanstack/react-query';
 import { getRouteApi, Link } from '@tanstack/react-router';
 import { lazy, type ReactNode, Suspense } from 'react';
@@ -8,6 +8,7 @@ import { groupsQuery, itemsOf, nextFiresQuery, overviewQuery, runsQuery } from '
 import { useWords } from '#/i18n';
 import { useNow } from '#/lib/now';
 import { count } from '#/lib/time';
+import { GroupSelect } from '#/ui/group';
 import { Figure, Page, Panel } from '#/ui/page';
 import { type RunState, StateBadge } from '#/ui/state';
 import { Empty, Failed, Loading } from '#/ui/states';
@@ -48,18 +49,7 @@ export function OverviewPage() {
       title={say('title')}
       actions={
         <>
-          {options.length > 1 && (
-            <Select
-              aria-label={say('all_groups')}
-              placeholder={say('all_groups')}
-              data={options}
-              value={search.group ?? null}
-              onChange={(group) => change({ group: group ?? undefined })}
-              clearable
-              searchable
-              w={180}
-            />
-          )}
+          {options.length > 1 && <GroupSelect value={search.group} onChange={(group) => change({ group })} />}
           <SegmentedControl
             size="xs"
             aria-label={say('window')}

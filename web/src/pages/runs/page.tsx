@@ -4,26 +4,38 @@ import { useInfiniteQuery, useQuery, useQueryClient } from '@tanstack/react-quer
 import { getRouteApi, useNavigate } from '@tanstack/react-router';
 import { useCallback, useMemo, useState } from 'react';
 import { api, data } from '#/api/client';
-import { groupsQuery, histogramQuery, itemsOf, jobQuery, jobsQuery, type RunFilter, runsQuery } from '#/api/queries';
+import {
+  groupsQuery,
+  histogramQuery,
+  itemsOf,
+  jobQuery,
+  jobsQuery,
+  type RunFilter,
+  runsQuery,
+  workersQuery,
+} from '#/api/queries';
 import { useCan } from '#/api/session';
 import { listOf } from '#/app/search';
 import { useWords } from '#/i18n';
 import { inBulk } from '#/lib/bulk';
+import { formatDuration, parseDuration } from '#/lib/duration';
 import { useNow } from '#/lib/now';
 import { Choice } from '#/ui/choice';
 import { Confirm } from '#/ui/confirm';
 import { FilterBox } from '#/ui/filter';
+import { GroupSelect } from '#/ui/group';
+import { List } from '#/ui/list';
 import { Notice } from '#/ui/notice';
 import { Page } from '#/ui/page';
 import { isFinal, type RunState, runStates } from '#/ui/state';
-import { Empty, Failed, Loading } from '#/ui/states';
-import { BulkBar, Table } from '#/ui/table';
+import { Empty } from '#/ui/states';
+import { BulkBar } from '#/ui/table';
 import { tell, tellRefused } from '#/ui/tell';
 import { uiWords } from '#/ui/words';
 import classes from '../jobs/page.module.css';
 import { useRunColumns } from './columns';
 import { Histogram } from './histogram';
-import { type Range, ranges, readQualifiers, writeQualifiers } from './qualifiers';
+import { type Maker, makers, type Range, ranges, readQualifiers, writeQualifiers } from './qualifiers';
 import { runsWords } from './words';
 
 const route = getRouteApi('/signed-in/runs');
@@ -38,6 +50,12 @@ const lengths: Record<Range, number> = {
   '24h': 1_440 * MINUTE,
   '7d': 10_080 * MINUTE,
 };
+
+/** Lateness to choose from. */
+const lates = ['10ms', '100ms', '1s', '10s', '1m'];
+
+/** A worker's incarnation as the API writes it. */
+const INCARNATION = /^[0-9a-f]{16}$/i;
 
 /** The histogram covers this unless a range is chosen. */
 const HISTOGRAM: Range = '24h';
@@ -62,18 +80,23 @@ export function RunsPage() {
   const states = listOf(search.state, runStates);
   const range = ranges.find((range) => range === search.range);
   const job = search.job ? Number(search.job) : undefined;
+  const made = makers.find((made) => made === search.made);
   const filter: RunFilter = {
     group: search.group,
     job,
     state: states.length > 0 ? states : happened,
     from: search.from ?? (range && beginOf(range, minute)),
     to: search.to,
+    trigger: made,
+    min_lateness: search.late,
+    worker: search.worker,
   };
   const list = useInfiniteQuery(runsQuery(filter));
   const histogram = useQuery(histogramQuery({ group: search.group, job, from: beginOf(range ?? HISTOGRAM, minute) }));
   const groups = useInfiniteQuery(groupsQuery());
   const jobs = useInfiniteQuery(jobsQuery({ group: search.group }, 500));
   const one = useQuery({ ...jobQuery(search.job ?? ''), enabled: job !== undefined, staleTime: 60_000 });
+  const workers = useQuery({ ...workersQuery(), enabled: search.worker !== undefined });
   const runs = useMemo(() => itemsOf(list.data), [list.data]);
   const columns = useRunColumns();
 
@@ -84,11 +107,15 @@ export function RunsPage() {
 
   const groupName = itemsOf(groups.data).find((group) => group.id === search.group)?.name ?? search.group;
   const jobName = one.data?.name ?? search.job;
+  const workerName = workers.data?.items.find((worker) => worker.incarnation === search.worker)?.name;
   const box = writeQualifiers({
     states,
     ...(jobName ? { job: jobName } : {}),
     ...(groupName ? { group: groupName } : {}),
     ...(range ? { since: range } : {}),
+    ...(made ? { made } : {}),
+    ...(search.late ? { late: search.late } : {}),
+    ...(search.worker ? { worker: workerName ?? search.worker } : {}),
   });
 
   /** Takes what the box says; names become numbers here, so that the address holds for renamed jobs. */
@@ -114,9 +141,18 @@ export function RunsPage() {
         else if (/^\d+$/.test(asked.job)) job = asked.job;
         else return setComplaint(say('box_no_job', { name: asked.job }));
       }
-      change({ state: asked.states.join(',') || undefined, group, job, range: asked.since });
+      let worker: string | undefined;
+      if (asked.worker) {
+        const { items } = await queries.fetchQuery(workersQuery());
+        // One that is connected by its name; any that ever was by its incarnation.
+        worker = items.find((worker) => worker.name === asked.worker)?.incarnation;
+        if (!worker && INCARNATION.test(asked.worker)) worker = asked.worker;
+        if (!worker) return setComplaint(say('box_no_worker', { name: asked.worker }));
+      }
+      const { since: range, made, late } = asked;
+      change({ state: asked.states.join(',') || undefined, group, job, range, made, late, worker });
     },
-    [change, groups.data, navigate, say],
+    [change, groups.data, navigate, queries, say],
   );
 
   const jobOptions = useMemo(() => {
@@ -189,15 +225,27 @@ export function RunsPage() {
           w={150}
         />
         <Select
-          aria-label={say('group')}
-          placeholder={say('all_groups')}
-          data={itemsOf(groups.data).map((group) => ({ value: group.id, label: group.name }))}
-          value={search.group ?? null}
-          onChange={(group) => change({ group: group ?? undefined, job: undefined })}
-          searchable
+          aria-label={say('trigger')}
+          placeholder={say('made_any')}
+          data={makers.map((made) => ({ value: made, label: ui(`trigger.${made}`) }))}
+          value={made ?? null}
+          onChange={(made) => change({ made: (made as Maker | null) ?? undefined })}
           clearable
-          w={180}
+          w={140}
         />
+        <Select
+          aria-label={say('lateness')}
+          placeholder={say('late_any')}
+          data={[...new Set([...lates, ...(search.late ? [search.late] : [])])].map((late) => ({
+            value: late,
+            label: say('late_least', { late: formatDuration(parseDuration(late) ?? 0) }),
+          }))}
+          value={search.late ?? null}
+          onChange={(late) => change({ late: late ?? undefined })}
+          clearable
+          w={140}
+        />
+        <GroupSelect value={search.group} onChange={(group) => change({ group, job: undefined })} />
       </div>
       {complaint && <Notice tone="orange">{complaint}</Notice>}
       {histogram.data && (
@@ -234,25 +282,17 @@ export function RunsPage() {
           </>
         )}
       </BulkBar>
-      {list.isPending ? (
-        <Loading />
-      ) : list.isError && runs.length === 0 ? (
-        <Failed error={list.error} retry={() => void list.refetch()} />
-      ) : (
-        <Table
-          label={say('title')}
-          height="fill"
-          columns={columns}
-          rows={runs}
-          rowKey={(run) => run.id}
-          rowName={(run) => `${run.job_name ?? run.job} ${run.fire_time}`}
-          {...(can.anywhere('operator') ? { selected, onSelect: setSelected } : {})}
-          more={list}
-          total={list.data?.pages[0]?.total ?? undefined}
-          totalCapped={list.data?.pages[0]?.total_capped}
-          empty={<Empty title={say('empty')}>{say('empty_hint')}</Empty>}
-        />
-      )}
+      <List
+        query={list}
+        label={say('title')}
+        height="fill"
+        columns={columns}
+        rows={runs}
+        rowKey={(run) => run.id}
+        rowName={(run) => `${run.job_name ?? run.job} ${run.fire_time}`}
+        {...(can.anywhere('operator') ? { selected, onSelect: setSelected } : {})}
+        empty={<Empty title={say('empty')}>{say('empty_hint')}</Empty>}
+      />
       <Confirm
         opened={asking !== undefined}
         onClose={() => setAsking(undefined)}

@@ -9,10 +9,10 @@ import { useCan } from '#/api/session';
 import { useWords } from '#/i18n';
 import { Confirm } from '#/ui/confirm';
 import { CopyButton } from '#/ui/copy';
-import { Page, Panel } from '#/ui/page';
+import { List } from '#/ui/list';
+import { Page } from '#/ui/page';
 import { SecretOnce } from '#/ui/secret';
-import { Empty, Failed, Loading } from '#/ui/states';
-import { Table } from '#/ui/table';
+import { Empty } from '#/ui/states';
 import { tell } from '#/ui/tell';
 import { useTokenColumns } from './columns';
 import { TokenForm } from './form';
@@ -121,22 +121,15 @@ function Tokens({ tab }: { tab: Tab }) {
           )}
         </div>
       </div>
-      {list.isPending ? (
-        <Loading />
-      ) : list.isError && !list.data ? (
-        <Failed error={list.error} retry={() => void list.refetch()} />
-      ) : (
-        <Panel flush>
-          <Table
-            label={say(`tab.${tab}`)}
-            columns={columns}
-            rows={itemsOf(list.data)}
-            rowKey={(token) => token.id}
-            more={list}
-            empty={<Empty title={say(`empty_${tab}`)} compact />}
-          />
-        </Panel>
-      )}
+      <List
+        query={list}
+        framed
+        label={say(`tab.${tab}`)}
+        columns={columns}
+        rows={itemsOf(list.data)}
+        rowKey={(token) => token.id}
+        empty={<Empty title={say(`empty_${tab}`)} compact />}
+      />
       {making && (
         <TokenForm
           group={tab === 'workers' && group ? { id: group, name: groupName(group) } : undefined}

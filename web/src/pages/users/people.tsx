@@ -21,11 +21,11 @@ import { sessionQuery } from '#/api/session';
 import { useWords } from '#/i18n';
 import { Confirm } from '#/ui/confirm';
 import { FilterBox } from '#/ui/filter';
-import { Panel } from '#/ui/page';
+import { List } from '#/ui/list';
 import { SecretOnce } from '#/ui/secret';
 import { ToneBadge } from '#/ui/state';
-import { Empty, Failed, Loading } from '#/ui/states';
-import { type Column, Table } from '#/ui/table';
+import { Empty } from '#/ui/states';
+import type { Column } from '#/ui/table';
 import { tell, tellRefused } from '#/ui/tell';
 import { Time } from '#/ui/time';
 import { uiWords } from '#/ui/words';
@@ -202,22 +202,15 @@ export function People() {
           {say('new')}
         </Button>
       </div>
-      {list.isPending ? (
-        <Loading />
-      ) : list.isError && !list.data ? (
-        <Failed error={list.error} retry={() => void list.refetch()} />
-      ) : (
-        <Panel flush>
-          <Table
-            label={say('tab.people')}
-            columns={columns}
-            rows={users}
-            rowKey={(user) => user.id}
-            more={list}
-            empty={<Empty title={say('no_people')} compact />}
-          />
-        </Panel>
-      )}
+      <List
+        query={list}
+        framed
+        label={say('tab.people')}
+        columns={columns}
+        rows={users}
+        rowKey={(user) => user.id}
+        empty={<Empty title={say('no_people')} compact />}
+      />
       {(open?.what === 'new' || open?.what === 'edit') && (
         <PersonForm
           user={user}

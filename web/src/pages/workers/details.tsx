@@ -13,9 +13,6 @@ import classes from './page.module.css';
 import { Labels, WorkerState } from './table';
 import { workersWords } from './words';
 
-/** The runs in which this worker's are looked for: the API's largest page. */
-const LOOKED_AT = 200;
-
 interface DetailsProps {
   worker: Worker;
   groupName: string;
@@ -110,11 +107,10 @@ export function Details({ worker, groupName, onClose }: DetailsProps) {
 
 function Running({ worker }: { worker: Worker }) {
   const say = useWords(workersWords);
-  const list = useInfiniteQuery(runsQuery({ group: worker.group, state: ['running'] }, LOOKED_AT));
+  const list = useInfiniteQuery(runsQuery({ group: worker.group, state: ['running'], worker: worker.incarnation }));
   if (list.isPending) return <Loading compact />;
   if (list.isError && !list.data) return <Failed error={list.error} retry={() => void list.refetch()} compact />;
-  const runs = itemsOf(list.data);
-  const here = runs.filter((run) => run.worker?.incarnation === worker.incarnation);
+  const here = itemsOf(list.data);
   return (
     <>
       {here.length === 0 ? (
@@ -149,7 +145,12 @@ function Running({ worker }: { worker: Worker }) {
           </tbody>
         </table>
       )}
-      {list.hasNextPage && <span className="muted">{say('only_part', { count: LOOKED_AT })}</span>}
+      {list.hasNextPage && <span className="muted">{say('only_part')}</span>}
+      <p>
+        <Link to="/runs" search={{ group: worker.group, worker: worker.incarnation }}>
+          {say('all_runs')}
+        </Link>
+      </p>
     </>
   );
 }

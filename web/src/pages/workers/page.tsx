@@ -8,6 +8,7 @@ import { useCan } from '#/api/session';
 import { useWords } from '#/i18n';
 import { count } from '#/lib/time';
 import { FilterBox } from '#/ui/filter';
+import { GroupSelect } from '#/ui/group';
 import { Page, Panel } from '#/ui/page';
 import { Empty, Failed, Loading } from '#/ui/states';
 import { Details } from './details';
@@ -55,16 +56,7 @@ export function WorkersPage() {
     >
       <div style={{ display: 'flex', flexWrap: 'wrap', gap: 8 }}>
         <FilterBox value={search.text ?? ''} onChange={onText} placeholder={say('filter')} />
-        <Select
-          aria-label={say('group')}
-          placeholder={say('all_groups')}
-          data={[...names].map(([value, label]) => ({ value, label }))}
-          value={search.group ?? null}
-          onChange={(group) => change({ group: group ?? undefined })}
-          searchable
-          clearable
-          w={180}
-        />
+        <GroupSelect value={search.group} onChange={(group) => change({ group })} />
         <Select
           aria-label={say('room')}
           placeholder={say('all_rooms')}
