@@ -43,6 +43,19 @@ test('Ctrl-K finds a job, `?` shows the keys, `/` goes to the filter, `t` change
   await expect(page.getByRole('heading', { level: 1, name: 'never-lucky' })).toBeVisible();
 });
 
+test('a menu is opened, walked and left by keys alone, and the focus comes back to its button', async ({ page }) => {
+  await page.goto('settings');
+  const button = page.getByRole('button', { name: /^Account of/ });
+  await button.focus();
+  await page.keyboard.press('Enter');
+  await expect(page.getByRole('menuitem').first()).toBeFocused();
+  await page.keyboard.press('ArrowDown');
+  await expect(page.getByRole('menuitem').nth(1)).toBeFocused();
+  await page.keyboard.press('Escape');
+  await expect(page.getByRole('menu')).toHaveCount(0);
+  await expect(button).toBeFocused();
+});
+
 test('the rows of a table are one stop: arrow keys go from row to row, Tab leaves it', async ({ page }) => {
   await page.goto('jobs');
   const rows = page.locator('tr[data-index]');

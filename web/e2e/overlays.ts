@@ -52,7 +52,7 @@ const select = (name: string) => async (page: Page) => {
 };
 
 const job = async (api: Api, more: Record<string, unknown> = {}) =>
-  (await api.job(fresh('laid-over'), 'hello', more)).id;
+  (await api.job(fresh('laid-over'), 'hello', { params: { name: 'whoever looks' }, ...more })).id;
 
 async function deadLetter(api: Api): Promise<{ job: number; run: string }> {
   const { id } = await api.job(fresh('laid-over'), 'never-lucky', { retry: { max_attempts: 1 } });

@@ -66,7 +66,8 @@ export const theme = createTheme({
     Select: { defaultProps: { size: 'xs' } },
     Textarea: { defaultProps: { size: 'xs' } },
     Tooltip: { defaultProps: { openDelay: 300, withArrow: true, fz: 'xs' } },
-    Menu: { defaultProps: { shadow: 'md', position: 'bottom-end' } },
+    // The placeholder for the focus is a child that no menu may have.
+    Menu: { defaultProps: { shadow: 'md', position: 'bottom-end', withInitialFocusPlaceholder: false } },
     Modal: { defaultProps: { centered: true, overlayProps: { backgroundOpacity: 0.45 } } },
   },
 });
@@ -87,6 +88,8 @@ export const variables: CSSVariablesResolver = () => {
     '--mantine-color-gray-light-color': 'var(--c-text)',
     '--mantine-color-gray-light-hover': 'var(--c-hover)',
     '--mantine-color-gray-subtle-color': 'var(--c-muted)',
+    // What an entry of a menu that destroys something is written in.
+    '--mantine-color-red-6': 'var(--s-red)',
     '--mantine-color-red-filled': '#b42424',
     '--mantine-color-red-filled-hover': '#991d1d',
     '--mantine-color-red-light-color': 'var(--s-red)',

@@ -1,13 +1,6 @@
 import { Button, Checkbox, Loader } from '@mantine/core';
-import {
-  type ColumnDef,
-  flexRender,
-  getCoreRowModel,
-  type RowSelectionState,
-  useReactTable,
-} from '@tanstack/react-table';
 import { useVirtualizer } from '@tanstack/react-virtual';
-import { type ReactNode, useEffect, useMemo, useRef, useState } from 'react';
+import { memo, type ReactNode, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react';
 import { useWords } from '#/i18n';
 import { count } from '#/lib/time';
 import { useRowStops } from './row-stops';
@@ -93,53 +86,46 @@ export function Table<Row>({
     () => columns.filter((column) => (column.from ?? 0) <= width && width < (column.until ?? Number.POSITIVE_INFINITY)),
     [columns, width],
   );
-  const definitions = useMemo<ColumnDef<Row>[]>(
-    () =>
-      shown.map((column) => ({ id: column.id, header: column.header, cell: ({ row }) => column.cell(row.original) })),
-    [shown],
+  const chosen = useMemo(
+    () => (selected && selected.size > 0 ? rows.filter((row) => selected.has(rowKey(row))).length : 0),
+    [rows, rowKey, selected],
   );
-  const rowSelection = useMemo<RowSelectionState>(
-    () => Object.fromEntries([...(selected ?? [])].map((key) => [key, true])),
-    [selected],
-  );
-  const table = useReactTable({
-    data: rows as Row[],
-    columns: definitions,
-    getRowId: rowKey,
-    getCoreRowModel: getCoreRowModel(),
-    enableRowSelection: onSelect !== undefined,
-    state: { rowSelection },
-    onRowSelectionChange: (change) => {
-      const next = typeof change === 'function' ? change(rowSelection) : change;
-      onSelect?.(new Set(Object.keys(next).filter((key) => next[key])));
-    },
+  const selectAll = () => onSelect?.(new Set(chosen === rows.length ? [] : rows.map(rowKey)));
+  // The same function for as long as the table stands, so that rows are not drawn anew for it.
+  const select = useRef((_: string) => {});
+  useLayoutEffect(() => {
+    select.current = (key) => {
+      const next = new Set(selected);
+      if (!next.delete(key)) next.add(key);
+      onSelect?.(next);
+    };
   });
+  const onToggle = useCallback((key: string) => select.current(key), []);
 
-  const all = table.getRowModel().rows;
   const virtual = height !== 'auto';
   const virtualizer = useVirtualizer({
-    count: all.length,
+    count: rows.length,
     getScrollElement: () => scroller.current,
     estimateSize: () => rowHeight,
     overscan: OVERSCAN,
     enabled: virtual,
   });
-  const items = virtual ? virtualizer.getVirtualItems() : all.map((_, index) => ({ index, start: 0, end: 0 }));
+  const items = virtual ? virtualizer.getVirtualItems() : rows.map((_, index) => ({ index, start: 0, end: 0 }));
   const first = items[0];
   const last = items[items.length - 1];
   const above = virtual && first ? first.start : 0;
   const below = virtual && last ? virtualizer.getTotalSize() - last.end : 0;
 
-  const nearEnd = virtual && (last === undefined || last.index >= all.length - FETCH_AHEAD);
+  const nearEnd = virtual && (last === undefined || last.index >= rows.length - FETCH_AHEAD);
   // A filter that hardly anything passes has short pages: whether to look further is then asked, not decided.
   const [askedAt, setAskedAt] = useState<number>();
-  const sparse = askedAt !== undefined && all.length >= askedAt && all.length < askedAt + FETCH_AHEAD;
+  const sparse = askedAt !== undefined && rows.length >= askedAt && rows.length < askedAt + FETCH_AHEAD;
   const couldFetch = more?.hasNextPage === true && !more.isFetchingNextPage && !more.isFetchNextPageError;
   useEffect(() => {
     if (!nearEnd || !couldFetch || sparse) return;
-    setAskedAt(all.length);
+    setAskedAt(rows.length);
     more?.fetchNextPage();
-  }, [nearEnd, couldFetch, sparse, more, all.length]);
+  }, [nearEnd, couldFetch, sparse, more, rows.length]);
 
   const onKeyDown = useRowStops(body);
   const extra = onSelect ? 1 : 0;
@@ -155,7 +141,7 @@ export function Table<Row>({
         role={virtual ? 'region' : undefined}
         aria-label={virtual ? label : undefined}
       >
-        <table className={classes.table} aria-label={label} aria-rowcount={all.length + 1}>
+        <table className={classes.table} aria-label={label} aria-rowcount={rows.length + 1}>
           <colgroup>
             {extra > 0 && <col style={{ width: 40 }} />}
             {shown.map((column) => (
@@ -169,9 +155,9 @@ export function Table<Row>({
                   <Checkbox
                     size="xs"
                     aria-label={say('select_all')}
-                    checked={table.getIsAllRowsSelected() && all.length > 0}
-                    indeterminate={table.getIsSomeRowsSelected()}
-                    onChange={table.getToggleAllRowsSelectedHandler()}
+                    checked={chosen === rows.length && rows.length > 0}
+                    indeterminate={chosen > 0 && chosen < rows.length}
+                    onChange={selectAll}
                   />
                 </th>
               )}
@@ -185,41 +171,29 @@ export function Table<Row>({
           <tbody ref={body}>
             {above > 0 && <tr aria-hidden style={{ height: above }} />}
             {items.map(({ index }) => {
-              const row = all[index];
-              if (!row) return null;
+              const row = rows[index];
+              if (row === undefined) return null;
+              const key = rowKey(row);
               return (
-                <tr
-                  key={row.id}
-                  data-index={index}
-                  data-row={row.id}
-                  aria-rowindex={index + 2}
-                  data-selected={row.getIsSelected() || undefined}
-                  style={{ height: rowHeight }}
-                >
-                  {extra > 0 && (
-                    <td className={classes.box}>
-                      <Checkbox
-                        size="xs"
-                        aria-label={say('select_row', { name: rowName(row.original) })}
-                        checked={row.getIsSelected()}
-                        onChange={row.getToggleSelectedHandler()}
-                      />
-                    </td>
-                  )}
-                  {row.getVisibleCells().map((cell, at) => (
-                    <td key={cell.id} data-align={shown[at]?.align} data-clip={shown[at]?.header === '' || undefined}>
-                      {flexRender(cell.column.columnDef.cell, cell.getContext())}
-                    </td>
-                  ))}
-                </tr>
+                <TableRow
+                  key={key}
+                  row={row}
+                  id={key}
+                  index={index}
+                  columns={shown}
+                  height={rowHeight}
+                  selected={onSelect && (selected?.has(key) ?? false)}
+                  name={onSelect ? rowName(row) : ''}
+                  onToggle={onToggle}
+                />
               );
             })}
             {below > 0 && <tr aria-hidden style={{ height: below }} />}
           </tbody>
         </table>
-        {all.length === 0 && !more?.hasNextPage && empty}
+        {rows.length === 0 && !more?.hasNextPage && empty}
       </div>
-      {more && (all.length > 0 || more.isFetchingNextPage || more.hasNextPage) && (
+      {more && (rows.length > 0 || more.isFetchingNextPage || more.hasNextPage) && (
         <div className={classes.foot}>
           {more.isFetchingNextPage ? (
             <>
@@ -234,10 +208,12 @@ export function Table<Row>({
             </>
           ) : total !== undefined && (more.hasNextPage || totalCapped) ? (
             <span className="num">
-              {say('loaded_of', { loaded: count(all.length), total: count(total, totalCapped) })}
+              {say('loaded_of', { loaded: count(rows.length), total: count(total, totalCapped) })}
             </span>
           ) : (
-            <span className="num">{say(more.hasNextPage ? 'loaded_so_far' : 'loaded_all', { count: all.length })}</span>
+            <span className="num">
+              {say(more.hasNextPage ? 'loaded_so_far' : 'loaded_all', { count: rows.length })}
+            </span>
           )}
           {(!virtual || sparse) && couldFetch && (
             <Button size="compact-xs" variant="default" onClick={() => more.fetchNextPage()}>
@@ -249,6 +225,50 @@ export function Table<Row>({
     </div>
   );
 }
+
+interface RowProps<Row> {
+  row: Row;
+  id: string;
+  index: number;
+  columns: readonly Column<Row>[];
+  height: number;
+  /** Undefined where rows are not selected at all. */
+  selected: boolean | undefined;
+  /** What its box is called. */
+  name: string;
+  onToggle: (key: string) => void;
+}
+
+/** One row; drawn anew only when something of it changes, not for each step of scrolling. */
+const TableRow = memo(function TableRow<Row>(props: RowProps<Row>) {
+  const { row, id, index, columns, height, selected, name, onToggle } = props;
+  const say = useWords(uiWords);
+  return (
+    <tr
+      data-index={index}
+      data-row={id}
+      aria-rowindex={index + 2}
+      data-selected={selected || undefined}
+      style={{ height }}
+    >
+      {selected !== undefined && (
+        <td className={classes.box}>
+          <Checkbox
+            size="xs"
+            aria-label={say('select_row', { name })}
+            checked={selected}
+            onChange={() => onToggle(id)}
+          />
+        </td>
+      )}
+      {columns.map((column) => (
+        <td key={column.id} data-align={column.align} data-clip={column.header === '' || undefined}>
+          {column.cell(row)}
+        </td>
+      ))}
+    </tr>
+  );
+}) as <Row>(props: RowProps<Row>) => ReactNode;
 
 /** What stands above a table while rows are selected. */
 export function BulkBar({ count, onClear, children }: { count: number; onClear: () => void; children: ReactNode }) {
