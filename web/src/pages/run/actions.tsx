@@ -1,19 +1,17 @@
-import { Button, Checkbox, Group, Menu, Modal } from '@mantine/core';
+import { Button, Checkbox, Menu, Modal } from '@mantine/core';
 import { useDisclosure } from '@mantine/hooks';
 import { IconBan, IconCopy, IconLink, IconRefresh, IconRepeat, IconTerminal2 } from '@tabler/icons-react';
 import { useQueryClient } from '@tanstack/react-query';
 import { useNavigate } from '@tanstack/react-router';
 import { useState } from 'react';
 import { api, data } from '#/api/client';
-import { asProblem } from '#/api/problem';
 import type { RunDetail } from '#/api/queries';
 import { useCan } from '#/api/session';
 import { useWords } from '#/i18n';
 import { newKey } from '#/lib/key';
 import { Confirm } from '#/ui/confirm';
 import { copyAndTell } from '#/ui/copy';
-import { JsonEditor, parseJson } from '#/ui/json';
-import { Notice } from '#/ui/notice';
+import { ParamsForm } from '#/ui/params-form';
 import { isFinal } from '#/ui/state';
 import { tell } from '#/ui/tell';
 import { uiWords } from '#/ui/words';
@@ -129,31 +127,19 @@ function RunAgain({ run, job, onClose }: { run: RunDetail; job: string; onClose:
   const say = useWords(runWords);
   const ui = useWords(uiWords);
   const navigate = useNavigate();
-  const before = JSON.stringify(run.params, null, 2) ?? '';
-  const [text, setText] = useState(before);
-  const [busy, setBusy] = useState(false);
-  const [error, setError] = useState<string>();
   const [key] = useState(newKey);
-  const parsed = parseJson(text);
 
-  async function start() {
-    if ('error' in parsed) return;
-    setBusy(true);
-    setError(undefined);
-    try {
-      const started = await data(
-        api.POST('/api/v1/jobs/{job}/runs', {
-          params: { path: { job: run.job }, header: { 'Idempotency-Key': key } },
-          ...(text === before && !run.own_params ? {} : { body: { params: parsed.value } }),
-        }),
-      );
-      if (started.warning) tell(started.warning);
-      onClose();
-      void navigate({ to: '/runs/$run', params: { run: started.run_id } });
-    } catch (error) {
-      setError(asProblem(error).message);
-      setBusy(false);
-    }
+  async function start(changed: { params: unknown } | undefined) {
+    const started = await data(
+      api.POST('/api/v1/jobs/{job}/runs', {
+        params: { path: { job: run.job }, header: { 'Idempotency-Key': key } },
+        // Said even where they are the job's: those may be others by now.
+        body: changed ?? { params: run.params },
+      }),
+    );
+    if (started.warning) tell(started.warning);
+    onClose();
+    void navigate({ to: '/runs/$run', params: { run: started.run_id } });
   }
 
   return (
@@ -164,28 +150,14 @@ function RunAgain({ run, job, onClose }: { run: RunDetail; job: string; onClose:
       size="lg"
       closeButtonProps={{ 'aria-label': ui('close') }}
     >
-      <p className="muted" style={{ marginTop: 0 }}>
-        {say('again_text')}
-      </p>
-      <JsonEditor value={text} onChange={setText} label={say('params')} />
-      {'error' in parsed && (
-        <Notice tone="red" mt={10}>
-          {ui('not_json', { message: parsed.error })}
-        </Notice>
-      )}
-      {error && (
-        <Notice tone="red" mt={10}>
-          {error}
-        </Notice>
-      )}
-      <Group justify="flex-end" mt="lg" gap="xs">
-        <Button variant="default" onClick={onClose}>
-          {ui('cancel')}
-        </Button>
-        <Button onClick={() => void start()} loading={busy} disabled={'error' in parsed}>
-          {say('again_submit')}
-        </Button>
-      </Group>
+      <ParamsForm
+        params={run.params}
+        label={say('params')}
+        text={() => say('again_text')}
+        verb={() => say('again_submit')}
+        onCancel={onClose}
+        onSubmit={start}
+      />
     </Modal>
   );
 }
