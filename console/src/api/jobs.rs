@@ -181,6 +181,9 @@ async fn job_versions(
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct FireParams {
+    /// Only past fires in one of these states, separated by commas; no upcoming ones then.
+    #[param(value_type = Option<Vec<schemas::RunState>>, explode = false)]
+    state: Option<Vec<RunState>>,
     /// Past fires on the page (default 50).
     #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
@@ -280,12 +283,16 @@ async fn job_fires(
     let limit = page::limit(params.limit);
     let before: Option<RunKey> = page::position(params.cursor.as_deref())?;
     let of_job = RunFilter { job: Some(job.id), scheduled_only: true, ..RunFilter::default() };
-    let past = RunFilter { to: Some(now + Span::MILLISECOND), ..of_job.clone() };
+    let states = params.state.unwrap_or_default();
+    let all_states = states.is_empty();
+    let past = RunFilter { to: Some(now + Span::MILLISECOND), states, ..of_job.clone() };
     let runs = console.store.list_runs(&past, before, limit + 1).await?;
     let past = Page::of(runs, limit, |run: &Run| run.key.to_string()).map(|run| FireView::of(&run));
     let upcoming = match before {
-        None => upcoming(&console, job, now, params.upcoming.unwrap_or(UPCOMING), of_job).await?,
-        Some(_) => Vec::new(),
+        None if all_states => {
+            upcoming(&console, job, now, params.upcoming.unwrap_or(UPCOMING), of_job).await?
+        }
+        _ => Vec::new(),
     };
     Ok(Json(Ledger { past, upcoming }))
 }

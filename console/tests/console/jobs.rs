@@ -250,6 +250,15 @@ async fn the_ledger_shows_past_fires_with_their_outcome_and_the_ones_to_come() {
     assert_eq!(of("upcoming"), pairs(&[("40", "planned"), ("50", "upcoming"), ("00", "upcoming")]));
     assert_eq!(ledger["items"][1]["reason"]["code"], "no_worker");
     assert_eq!(ledger["items"][2]["lateness"], "2ms");
+    let did_not_run = world.get("/jobs/1/fires?state=missed,skipped").send().await.json();
+    assert_eq!(
+        (
+            did_not_run["items"].as_array().unwrap().len(),
+            &did_not_run["items"][0]["state"],
+            &did_not_run["upcoming"]
+        ),
+        (1, &json!("missed"), &json!([]))
+    );
     let paged = world.get("/jobs/1/fires?limit=2").send().await.json();
     let next = format!("/jobs/1/fires?limit=2&cursor={}", paged["next_cursor"].as_str().unwrap());
     let rest = world.get(&next).send().await.json();

@@ -71,13 +71,13 @@ export const versionsQuery = (job: string) =>
     ),
   );
 
-export const firesQuery = (job: string) =>
+export const firesQuery = (job: string, state?: Schemas['RunState'][]) =>
   infiniteQueryOptions({
-    queryKey: ['fires', job],
+    queryKey: ['fires', job, state],
     queryFn: ({ pageParam }) =>
       data(
         api.GET('/api/v1/jobs/{job}/fires', {
-          params: { path: { job: Number(job) }, query: { limit: 50, upcoming: 10, cursor: pageParam } },
+          params: { path: { job: Number(job) }, query: { state, limit: 50, upcoming: 10, cursor: pageParam } },
         }),
       ),
     initialPageParam: undefined as string | undefined,

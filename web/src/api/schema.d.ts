@@ -4701,6 +4701,8 @@ export interface operations {
                 cursor?: string;
                 /** @description Past fires on the page (default 50). */
                 limit?: number;
+                /** @description Only past fires in one of these states, separated by commas; no upcoming ones then. */
+                state?: components["schemas"]["RunState"][];
                 /** @description Upcoming fires (default 10). */
                 upcoming?: number;
             };

@@ -148,7 +148,8 @@ const tokens = createRoute({
 const audit = createRoute({
   ...page,
   path: '/audit',
-  validateSearch: (search: Record<string, unknown>) => texts(search, 'group', 'target', 'actor', 'action', 'entry'),
+  validateSearch: (search: Record<string, unknown>) =>
+    texts(search, 'group', 'target', 'actor', 'action', 'outcome', 'range', 'entry'),
   component: lazyRouteComponent(() => import('#/pages/audit/page'), 'AuditPage'),
 });
 

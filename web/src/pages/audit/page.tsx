@@ -6,6 +6,7 @@ import { useCallback, useMemo } from 'react';
 import { api, data, type Schemas } from '#/api/client';
 import { groupsQuery, itemsOf, paged } from '#/api/queries';
 import { known, useWords } from '#/i18n';
+import { useNow } from '#/lib/now';
 import { FilterBox } from '#/ui/filter';
 import { GroupSelect } from '#/ui/group';
 import { List } from '#/ui/list';
@@ -27,7 +28,13 @@ interface Filter {
   target?: string | undefined;
   actor?: string | undefined;
   action?: string | undefined;
+  outcome?: string | undefined;
+  from?: string | undefined;
 }
+
+const HOUR = 3_600_000;
+const ranges = { '1h': HOUR, '24h': 24 * HOUR, '7d': 168 * HOUR, '30d': 720 * HOUR } as const;
+type Range = keyof typeof ranges;
 
 const auditQuery = (filter: Filter) =>
   paged<AuditEntry>(['audit', filter], (cursor) =>
@@ -53,12 +60,22 @@ export function AuditPage() {
   const actionName = useActionName();
   const search = route.useSearch();
   const navigate = route.useNavigate();
-  const { entry: chosen, ...filter } = search;
+  const { entry: chosen, range: since, ...asked } = search;
+  const range = since && since in ranges ? (since as Range) : undefined;
+  // To the minute, so that the same question is asked again and not a new one each second.
+  const minute = Math.floor(useNow() / 60_000) * 60_000;
+  const filter = { ...asked, from: range && new Date(minute - ranges[range]).toISOString() };
   // Nothing says that the trail grew: it is asked for anew now and then while it is looked at.
   const list = useInfiniteQuery({ ...auditQuery(filter), refetchInterval: 15_000 });
   const groups = useInfiniteQuery(groupsQuery());
   const entries = useMemo(() => itemsOf(list.data), [list.data]);
   const names = useMemo(() => new Map(itemsOf(groups.data).map((group) => [group.id, group.name])), [groups.data]);
+  // The codes of refusals that were seen so far, and the one that is chosen.
+  const refusals = useMemo(() => {
+    const codes = entries.map((entry) => entry.outcome).concat(search.outcome ?? []);
+    return [...new Set(codes)].filter((code) => code !== 'ok').sort();
+  }, [entries, search.outcome]);
+
   const change = useCallback(
     (part: Partial<typeof search>) =>
       void navigate({ search: (before) => ({ ...before, ...part }), replace: true, resetScroll: false }),
@@ -139,6 +156,27 @@ export function AuditPage() {
           searchable
           clearable
           w={190}
+        />
+        <Select
+          aria-label={say('outcome')}
+          placeholder={say('all_outcomes')}
+          data={[
+            { value: 'ok', label: say('ok') },
+            ...refusals.map((code) => ({ value: code, label: say('refused', { code }) })),
+          ]}
+          value={search.outcome ?? null}
+          onChange={(outcome) => change({ outcome: outcome ?? undefined })}
+          clearable
+          w={170}
+        />
+        <Select
+          aria-label={say('range')}
+          placeholder={say('any_time')}
+          data={(Object.keys(ranges) as Range[]).map((range) => ({ value: range, label: say(`range.${range}`) }))}
+          value={range ?? null}
+          onChange={(range) => change({ range: range ?? undefined })}
+          clearable
+          w={140}
         />
         <GroupSelect value={search.group} onChange={(group) => change({ group })} />
       </div>

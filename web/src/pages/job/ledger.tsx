@@ -1,7 +1,8 @@
+import { Switch } from '@mantine/core';
 import { IconCalendarTime } from '@tabler/icons-react';
-import { useInfiniteQuery } from '@tanstack/react-query';
+import { keepPreviousData, useInfiniteQuery } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
-import { useMemo } from 'react';
+import { useMemo, useState } from 'react';
 import type { Schemas } from '#/api/client';
 import { firesQuery, type Job } from '#/api/queries';
 import { useWords } from '#/i18n';
@@ -15,6 +16,9 @@ import { jobWords } from './words';
 
 type Fire = Schemas['FireView'];
 
+/** The states of fires that nothing ran for. */
+const didNotRun: Schemas['RunState'][] = ['missed', 'skipped', 'cancelled'];
+
 /** From this width on there is room for a whole time; the reason has its place on every screen. */
 const WIDE = 640;
 
@@ -23,7 +27,12 @@ export function Ledger({ job }: { job: Job }) {
   const say = useWords(jobWords);
   const reasonName = useReasonName();
   const triggerName = useTriggerName();
-  const list = useInfiniteQuery({ ...firesQuery(String(job.id)), refetchInterval: 10_000 });
+  const [onlyNot, setOnlyNot] = useState(false);
+  const list = useInfiniteQuery({
+    ...firesQuery(String(job.id), onlyNot ? didNotRun : undefined),
+    placeholderData: keepPreviousData,
+    refetchInterval: 10_000,
+  });
   const fires = useMemo(() => {
     const pages = list.data?.pages ?? [];
     // What is to come stands above what was, latest first like the rest.
@@ -84,7 +93,15 @@ export function Ledger({ job }: { job: Job }) {
   if (list.isError && !list.data) return <Failed error={list.error} retry={() => void list.refetch()} />;
   return (
     <Panel flush>
-      <div className={classes.hint}>{say('ledger_hint')}</div>
+      <div className={classes.hint}>
+        {say('ledger_hint')}
+        <Switch
+          size="xs"
+          label={say('only_not_run')}
+          checked={onlyNot}
+          onChange={(event) => setOnlyNot(event.currentTarget.checked)}
+        />
+      </div>
       <Table
         label={say('tab.fires')}
         columns={columns}
@@ -92,7 +109,7 @@ export function Ledger({ job }: { job: Job }) {
         rowKey={(fire) => fire.run ?? fire.fire_time}
         more={list}
         height={640}
-        empty={<Empty title={say('no_ledger')} />}
+        empty={<Empty title={say(onlyNot ? 'all_ran' : 'no_ledger')} />}
       />
     </Panel>
   );

@@ -14,6 +14,7 @@ import { Display } from './display';
 import { FirstSteps } from './first';
 import classes from './page.module.css';
 import { Password } from './password';
+import { Sessions } from './sessions';
 import { settingsWords } from './words';
 
 export function SettingsPage() {
@@ -27,6 +28,7 @@ export function SettingsPage() {
           <Display />
           <Account />
           <Password />
+          <Sessions />
         </div>
         <div className={classes.column}>
           <About />
