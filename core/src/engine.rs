@@ -126,6 +126,8 @@ pub struct JobSnapshot {
     pub jobs_version: JobsVersion,
     /// The job as it is in force; none where it is deleted, or of another shard.
     pub in_force: Option<Job>,
+    /// Its version, also where it is of another shard; where it is deleted, the one after its last.
+    pub version: JobVersion,
     /// Every open run of the job.
     pub open_runs: Vec<Run>,
     /// With a fixed delay: when its newest run became final.
@@ -346,6 +348,9 @@ pub enum Effect {
         attempt: AttemptNo,
         /// Arms up to this plan number.
         plan_no: PlanNo,
+        /// The job's version in force, as far as the engine knows it: the worker withdraws whatever it has armed of older ones, of other
+        /// runs too, and refuses older Arms from now on, whoever sends them. Zero where it is not known.
+        job_version: JobVersion,
     },
     /// Ask a running handler to stop.
     CancelAttempt {

@@ -26,9 +26,14 @@ struct Scene {
 
 impl Scene {
     fn new(misfire: Value) -> Self {
+        Self::with_at_most(100, misfire)
+    }
+
+    /// So many runs of the job may be in progress at once.
+    fn with_at_most(max: u32, misfire: Value) -> Self {
         let spec: JobSpec = serde_json::from_value(json!({
             "group": "101-1-2-6601", "name": "job", "handler": "h", "misfire": misfire,
-            "schedule": {"type": "fixed_rate", "every": "1s"}, "overlap": {"policy": "parallel", "max": 100},
+            "schedule": {"type": "fixed_rate", "every": "1s"}, "overlap": {"policy": "parallel", "max": max},
         }))
         .expect("a valid job");
         let now = Timestamp::from_millis(1_800_000_000_000);
@@ -94,21 +99,26 @@ impl Scene {
         self.step(Input::Tick);
         for arm in std::mem::take(&mut self.armed) {
             if arm.start_by < self.now {
-                self.seq += 1;
-                self.step(Input::Report(
-                    WORKER,
-                    Report {
-                        seq: self.seq,
-                        key: arm.key,
-                        attempt: arm.attempt,
-                        plan_no: arm.plan_no,
-                        at: self.now,
-                        kind: ReportKind::Refused(Refusal::TooLate, "too late".into()),
-                    },
-                ));
+                self.answer(&arm, ReportKind::Refused(Refusal::TooLate, "too late".into()));
             }
         }
         self.step(Input::Tick);
+    }
+
+    fn answer(&mut self, arm: &Arm, kind: ReportKind) {
+        self.seq += 1;
+        let (seq, at) = (self.seq, self.now);
+        let report = Report { seq, key: arm.key, attempt: arm.attempt, plan_no: arm.plan_no, at, kind };
+        self.step(Input::Report(WORKER, report));
+    }
+
+    /// Lets time pass until a run is armed.
+    fn next_arm(&mut self) -> Arm {
+        while self.armed.is_empty() {
+            self.now = self.now + Span::from_millis(50);
+            self.step(Input::Tick);
+        }
+        self.armed.remove(0)
     }
 
     /// Fires from before the outage's end that are armed to start now.
@@ -146,4 +156,22 @@ fn skip_runs_none() {
     let mut scene = Scene::new(json!({"policy": "skip"}));
     scene.outage(Span::from_millis(10_200));
     assert!(scene.missed() >= 9, "{} missed", scene.missed());
+}
+
+/// The only worker is full when it is asked; by then the one place of the job is taken by the next run, which lasts.
+#[test]
+fn what_every_worker_refused_is_missed_by_its_latest_start_and_does_not_queue_behind_its_successors() {
+    let mut scene = Scene::with_at_most(1, json!({"policy": "skip"}));
+    let refused = scene.next_arm();
+    scene.answer(&refused, ReportKind::Refused(Refusal::Busy, "full".into()));
+    let next = scene.next_arm();
+    assert!(next.due_at > refused.due_at);
+    scene.answer(&next, ReportKind::Armed);
+    scene.now = next.due_at;
+    scene.answer(&next, ReportKind::Started);
+    while scene.now < refused.start_by + Span::from_millis(100) {
+        scene.now = scene.now + Span::from_millis(50);
+        scene.step(Input::Tick);
+    }
+    assert_eq!(scene.ended, [(refused.key, RunState::Missed)]);
 }

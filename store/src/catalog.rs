@@ -35,6 +35,8 @@ pub struct Plan {
     pub shard: ShardRow,
     /// The jobs, in id order.
     pub jobs: Vec<Job>,
+    /// Where only one job was asked for: its version, also where it is of another shard; where it is deleted, the one after its last.
+    pub version: JobVersion,
     /// Their runs that are planned or running, in key order.
     pub open_runs: Vec<Run>,
     /// For jobs with a fixed delay and no open scheduled run: when their newest run became final.
@@ -67,7 +69,8 @@ pub struct JobEdit {
     pub seen_planned_until: Timestamp,
     /// What happens to the job.
     pub change: JobChange,
-    /// Planned scheduled rows of the job that fire later than this are cancelled or re-planned; planned rows that fired before are re-planned.
+    /// Planned scheduled rows of the job that fire later than this are cancelled or re-planned; planned rows that fired before, or on
+    /// request, are re-planned: whoever armed them armed the old version.
     pub at: Timestamp,
     /// The reason of the rows that are cancelled.
     pub cancel_reason: Reason,

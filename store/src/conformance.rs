@@ -84,6 +84,7 @@ promises! {
         late_news_completes_the_record_once,
         a_presumption_is_corrected_by_the_truth,
         an_edit_that_came_too_late_is_corrected_by_the_truth,
+        a_row_that_is_due_now_holds_only_for_the_version_of_its_job,
         a_next_attempt_holds_only_for_the_job_set_it_was_planned_with,
         an_end_that_was_decided_holds_only_for_the_plan_that_was_seen,
         a_dead_letter_is_reopened_or_discarded,

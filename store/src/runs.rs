@@ -66,7 +66,8 @@ pub trait RunStore {
     /// After [`StoreError::is_unknown`] nothing may be delivered before the shard was read back.
     async fn commit_slices(&self, slices: &[Slice]) -> Result<Vec<SliceOutcome>, StoreError>;
 
-    /// Inserts due-now rows (triggers, successors of fixed delay) under the epoch that each carries; keys that exist are left as they are.
+    /// Inserts due-now rows (triggers, successors of fixed delay) under the epoch that each carries, and where its job has the version that
+    /// it carries: whoever decided without knowing of an edit is fenced. Keys that exist are left as they are.
     /// Safe to repeat after an unknown outcome.
     async fn insert_runs(&self, runs: &[Run]) -> Result<Vec<Insertion>, StoreError>;
 

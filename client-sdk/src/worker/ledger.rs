@@ -119,6 +119,8 @@ pub(crate) enum Input {
         attempt: u32,
         plan_no: u32,
         shard: u32,
+        /// Of the job in force; zero where it was not told.
+        job_version: u32,
     },
     Cancel {
         run: crate::run_id::RunKey,
@@ -250,7 +252,8 @@ impl Ledger {
                     self.arm(now, arm, out);
                 }
             }
-            Input::Disarm { run, attempt, plan_no, shard } => {
+            Input::Disarm { run, attempt, plan_no, shard, job_version } => {
+                self.learn_version(now, run.job, job_version, out);
                 for reduce in [false, true] {
                     self.disarm(now, AttemptKey { run, attempt, reduce }, plan_no, shard, out);
                 }

@@ -3,7 +3,7 @@
 use super::open_run::{CancelWish, OpenRun, Phase};
 use super::{Arm, Effect, Engine, Owned};
 use crate::change::Move;
-use crate::ids::{AttemptNo, Incarnation, PlanNo, RunKey};
+use crate::ids::{AttemptNo, Incarnation, JobVersion, PlanNo, RunKey};
 use crate::job::{JobKind, Overlap};
 use crate::routing::Choice;
 use crate::run::{Reason, ReasonCode, RunState};
@@ -95,6 +95,10 @@ impl Engine {
                 // The look at the store that was asked for wakes it.
                 return;
             }
+            if self.owned_ref().runs[&key].phase == Phase::Unplaced && self.candidate(key).is_none() {
+                // Its latest start counts, whatever the others of the job do: nobody would take it in its turn.
+                return self.wait_for_worker(now, key);
+            }
             let turn = self.turn(now, key);
             if matches!(turn, Turn::Never(..)) {
                 // Somebody who does not know yet that he was replaced may arm it: giving it up needs its worker's word.
@@ -124,7 +128,8 @@ impl Engine {
                 }
             }
         }
-        let Some(worker) = worker else { return self.place(now, key) };
+        let refused = |worker: &Incarnation| self.owned_ref().runs[&key].refused.contains(worker);
+        let Some(worker) = worker.filter(|worker| !refused(worker)) else { return self.place(now, key) };
         self.extend_held(now, key);
         self.send_arm(now, key, worker);
     }
@@ -196,12 +201,11 @@ impl Engine {
     /// Finds a worker for a run that has none, by a compare-and-set that needs no proof since nobody was named.
     pub(super) fn place(&mut self, now: Timestamp, key: RunKey) {
         let open = &self.owned_ref().runs[&key];
-        let Some(job) = open.job.clone() else { return };
-        let params = open.run.params.as_ref().unwrap_or(&job.job.spec.params);
-        let choice = Choice::of_run(&job.job.spec, key, params);
-        let chosen = self.choose(choice, &open.refused);
+        if open.job.is_none() {
+            return;
+        }
         let (attempt, seen) = (open.run.attempt, open.run.plan_no);
-        match chosen {
+        match self.candidate(key) {
             Some(to) => {
                 self.begin_move(now, key);
                 let fence = self.fence();
@@ -209,6 +213,14 @@ impl Engine {
             }
             None => self.wait_for_worker(now, key),
         }
+    }
+
+    /// The worker that is to have the run, of those that have not refused it.
+    fn candidate(&self, key: RunKey) -> Option<Incarnation> {
+        let open = &self.owned_ref().runs[&key];
+        let spec = &open.job.as_ref()?.job.spec;
+        let params = open.run.params.as_ref().unwrap_or(&spec.params);
+        self.choose(Choice::of_run(spec, key, params), &open.refused)
     }
 
     fn begin_move(&mut self, now: Timestamp, key: RunKey) {
@@ -233,10 +245,10 @@ impl Engine {
     fn naming(&self, key: RunKey) -> Option<Move> {
         let open = &self.owned_ref().runs[&key];
         let idle = matches!(open.phase, Phase::Waiting | Phase::Held) && open.cancel.is_none();
-        let job = open.job.as_ref().filter(|_| idle && open.run.worker.is_none())?;
-        let params = open.run.params.as_ref().unwrap_or(&job.job.spec.params);
-        let to = self.choose(Choice::of_run(&job.job.spec, key, params), &open.refused)?;
-        let fence = self.fence();
+        if !idle || open.run.worker.is_some() {
+            return None;
+        }
+        let (to, fence) = (self.candidate(key)?, self.fence());
         Some(Move { key, attempt: open.run.attempt, seen: open.run.plan_no, to, fence })
     }
 
@@ -465,6 +477,11 @@ impl Engine {
         if !std::mem::take(&mut open.perhaps_armed) {
             return;
         }
+        if open.job.is_none() {
+            // There is nothing to arm of a deleted job, and a withdrawal is answered, too.
+            let (attempt, plan_no) = (open.run.attempt, open.run.plan_no);
+            return self.disarm(worker, key, attempt, plan_no);
+        }
         let simple = |arm: &Arm| arm.job.job.spec.kind == JobKind::Simple;
         let question = open.arm_at(worker, epoch).filter(simple);
         self.effects.extend(question.map(Effect::Arm));
@@ -552,7 +569,9 @@ impl Engine {
 
     pub(super) fn disarm(&mut self, to: Incarnation, key: RunKey, attempt: AttemptNo, plan_no: PlanNo) {
         if self.roster.is_connected(to) {
-            self.effects.push(Effect::Disarm { to, key, attempt, plan_no });
+            let job_version =
+                self.owned.as_ref().map_or(JobVersion::default(), |owned| owned.jobs.version(key.job));
+            self.effects.push(Effect::Disarm { to, key, attempt, plan_no, job_version });
         }
     }
 

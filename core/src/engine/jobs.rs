@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::JobInForce;
-use crate::ids::JobId;
+use crate::ids::{JobId, JobVersion};
 use crate::job::Job;
 use crate::schedule::ScheduleKind;
 use crate::time::Timestamp;
@@ -15,6 +15,8 @@ pub(super) struct Jobs {
     jobs: BTreeMap<JobId, Entry>,
     /// The next fire of each enabled job with a calendar: planning costs by the fire, not by the job.
     next: BTreeSet<(Timestamp, JobId)>,
+    /// The versions of jobs that were edited away: deleted, or moved to another shard.
+    gone: BTreeMap<JobId, JobVersion>,
 }
 
 #[derive(Debug)]
@@ -36,15 +38,31 @@ impl Jobs {
         loaded
     }
 
-    /// Puts an edited job in the place of what it was; none where it is deleted.
-    pub(super) fn replace(&mut self, id: JobId, job: Option<Job>, planned_until: Timestamp) {
+    /// Puts an edited job in the place of what it was; none where it is deleted, or of another shard.
+    pub(super) fn replace(
+        &mut self,
+        id: JobId,
+        version: JobVersion,
+        job: Option<Job>,
+        planned_until: Timestamp,
+    ) {
         let known = self.jobs.remove(&id);
         if let Some(next) = known.as_ref().and_then(|entry| entry.next) {
             self.next.remove(&(next, id));
         }
-        if let Some(job) = job {
-            self.insert(job, known, planned_until);
+        match job {
+            Some(job) => {
+                self.gone.remove(&id);
+                self.insert(job, known, planned_until);
+            }
+            None => _ = self.gone.insert(id, version),
         }
+    }
+
+    /// The version of a job that is known, or was until it was edited away; else zero.
+    pub(super) fn version(&self, job: JobId) -> JobVersion {
+        let known = self.get(job).map(|job| job.job.version);
+        known.or_else(|| self.gone.get(&job).copied()).unwrap_or_default()
     }
 
     fn insert(&mut self, job: Job, known: Option<Entry>, planned_until: Timestamp) {

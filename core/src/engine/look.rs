@@ -1,13 +1,13 @@
 //! Looking at the store: all of a shard, when it is taken over or after a doubt, and the rows of one job after its edit. The engine goes on
 //! meanwhile; what it has had changed since it asked, it knows better than what it reads.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::jobs::Jobs;
 use super::open_run::{OpenRun, Phase};
 use super::{Effect, Engine, JobSnapshot, Owned, Snapshot};
 use crate::change::Step;
-use crate::ids::{JobId, JobsVersion, RunKey};
+use crate::ids::{AttemptNo, JobId, JobsVersion, RunKey};
 use crate::job::JobKind;
 use crate::run::{Run, RunState};
 use crate::time::{Span, Timestamp};
@@ -25,8 +25,8 @@ pub(super) struct Looks {
 /// A look that is under way.
 #[derive(Default)]
 struct Look {
-    /// Runs whose rows the engine has had changed since it asked.
-    ahead: BTreeSet<RunKey>,
+    /// Runs whose rows the engine has had changed since it asked, up to which attempt: of a later one the row tells more.
+    ahead: BTreeMap<RunKey, AttemptNo>,
     /// Wanted again since: what is read may be older than the cause.
     again: bool,
 }
@@ -99,9 +99,14 @@ impl Looks {
 }
 
 impl Look {
+    fn note(&mut self, key: RunKey, attempt: AttemptNo) {
+        let known = self.ahead.entry(key).or_insert(attempt);
+        *known = (*known).max(attempt);
+    }
+
     /// Whether the engine itself sees to what follows on the job's scheduled runs.
     fn is_ahead_of(&self, job: JobId) -> bool {
-        self.ahead.iter().any(|key| key.job == job && key.ordinal == 0)
+        self.ahead.keys().any(|key| key.job == job && key.ordinal == 0)
     }
 }
 
@@ -167,7 +172,7 @@ impl Engine {
         if read.in_force.is_some() {
             self.jobs_seen.insert(job);
         }
-        owned.jobs.replace(job, read.in_force, owned.planned_until);
+        owned.jobs.replace(job, read.version, read.in_force, owned.planned_until);
         owned.telling.look_at(job);
         let keys: Vec<RunKey> = owned.runs_of(job).collect();
         let mut known: BTreeMap<RunKey, OpenRun> =
@@ -206,7 +211,7 @@ impl Engine {
             if let Some(worker) = run.worker {
                 self.roster.expect(worker, now);
             }
-            let ahead = look.ahead.contains(&run.key);
+            let ahead = look.ahead.get(&run.key).is_some_and(|attempt| *attempt >= run.attempt);
             let open = match known.remove(&run.key) {
                 // It ended here, and its row will say so.
                 None if ahead => continue,
@@ -321,23 +326,23 @@ impl Engine {
                 _ => {}
             }
         }
-        let mut changed = |place: usize, key: RunKey| {
+        let mut changed = |place: usize, key: RunKey, attempt: AttemptNo| {
             if let Some(look) = all.as_mut().filter(|_| all_asked_at.is_none_or(|asked| asked < place)) {
-                look.ahead.insert(key);
+                look.note(key, attempt);
             }
             let asked_before = job_asked_at.get(&key.job).is_none_or(|asked| *asked < place);
             if let Some(look) = jobs.get_mut(&key.job).filter(|_| asked_before) {
-                look.ahead.insert(key);
+                look.note(key, attempt);
             }
         };
         for (place, effect) in self.effects.iter().enumerate() {
             match effect {
                 Effect::Advance { steps, .. } => {
                     let lively = steps.iter().filter(|step| !matches!(step.step, Step::LateNews { .. }));
-                    lively.for_each(|step| changed(place, step.key));
+                    lively.for_each(|step| changed(place, step.key, step.attempt));
                 }
-                Effect::NextAttempt { advance, .. } => changed(place, advance.key),
-                Effect::Move(moves) => moves.iter().for_each(|made| changed(place, made.key)),
+                Effect::NextAttempt { advance, .. } => changed(place, advance.key, advance.attempt.next()),
+                Effect::Move(moves) => moves.iter().for_each(|made| changed(place, made.key, made.attempt)),
                 _ => {}
             }
         }

@@ -87,8 +87,12 @@ impl Engine {
     }
 
     pub(super) fn inserted(&mut self, now: Timestamp, runs: Vec<Run>) {
-        for run in runs {
-            if !run.state.is_final() {
+        for run in runs.into_iter().filter(|run| !run.state.is_final()) {
+            let known = self.owned.as_ref().and_then(|owned| owned.jobs.get(run.key.job));
+            if known.is_some_and(|job| job.job.version < run.job_version) {
+                // An edit came in between that is not known here: its row is not one of the job as it is known.
+                self.look_at_job(run.key.job);
+            } else {
                 self.open(now, run);
             }
         }

@@ -183,6 +183,8 @@ impl Engine {
                 self.effects.push(Effect::Ack(vec![ack]));
                 if buried && asked_first {
                     self.withdrawn(now, key);
+                } else if buried && phase == Phase::Started {
+                    self.run_lost(now, key, &format!("worker {from} no longer knows of it"));
                 } else if buried && phase.is_at_worker() {
                     let reason = Reason::new(ReasonCode::Edited, "withdrawn from the worker");
                     self.refused(now, key, from, reason);

@@ -4,18 +4,29 @@ use std::collections::BTreeSet;
 
 use carillon_core::engine::ReportKind;
 use carillon_core::ids::{Incarnation, JobId, RunKey};
-use carillon_core::job::Job;
+use carillon_core::job::{Job, Overlap};
 use carillon_core::run::{ReasonCode, Run, RunState};
 use carillon_core::time::{Span, Timestamp};
 
 use crate::worker::Start;
 use crate::world::{Mode, World};
 
+/// The end of a run frees the next one of its job by a report, and perhaps a commit.
+const FREED_WITHIN: Span = Span::from_millis(100);
+
 impl World {
     fn fail(&self, invariant: &str, what: String) -> ! {
         if let Some(trace) = &self.trace {
             for line in trace {
                 eprintln!("{line}");
+            }
+            for run in self.store.runs.values().filter(|run| !run.state.is_final() && run.due_at <= self.now)
+            {
+                let said: Vec<_> = self.servers.iter().map(|server| server.engine.explain(run.key)).collect();
+                eprintln!(
+                    "OPEN {} due {} {} attempt {}: {said:?}",
+                    run.key, run.due_at, run.state, run.attempt
+                );
             }
         }
         panic!("seed {} at {}: {invariant}: {what}", self.seed, self.now)
@@ -173,15 +184,28 @@ impl World {
         }
     }
 
-    /// A run may wait long behind others of its job, or for a handler that has no worker.
+    /// A run may wait long behind others of its job: those that are due before it, and, where only so many may run beside each other,
+    /// those that run or are armed.
     fn waits_for_policy(&self, run: &Run) -> bool {
-        let before = self.store.runs.values().filter(|other| {
-            other.key.job == run.key.job
-                && other.due_at <= run.due_at
-                && !other.state.is_final()
-                && other.key != run.key
+        let others = || {
+            let of_job = |other: &&Run| other.key.job == run.key.job && other.key != run.key;
+            self.store.runs.values().filter(of_job)
+        };
+        let ended_just_now =
+            |other: &Run| other.finished_at.is_some_and(|at| self.now.since(at) < FREED_WITHIN);
+        let open = |other: &Run| !other.state.is_final() || ended_just_now(other);
+        let in_force = self.store.jobs.get(&run.key.job);
+        let is_full = in_force.is_some_and(|job| match job.spec.overlap {
+            Overlap::Parallel { max } => {
+                let has = |other: &&Run| {
+                    let at = other.worker.and_then(|worker| self.workers.get(&worker));
+                    open(other) && at.is_some_and(|at| at.knows(other.key, other.attempt))
+                };
+                others().filter(has).count() >= max as usize
+            }
+            _ => false,
         });
-        before.count() > 0
+        is_full || others().any(|other| other.due_at <= run.due_at && open(other))
     }
 
     fn check_agreement(&self, run: &Run) {
@@ -262,8 +286,7 @@ impl World {
         self.store.runs.values().any(|other| {
             let ended = other.finished_at.unwrap_or(self.end);
             let earlier = other.key.fire_time <= key.fire_time;
-            // Its end frees the next one by a report, and perhaps a commit.
-            let freed = ended + Span::from_millis(100);
+            let freed = ended + FREED_WITHIN;
             other.key != key && other.key.job == key.job && earlier && freed >= due_at
         })
     }

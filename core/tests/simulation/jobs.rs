@@ -29,20 +29,22 @@ pub(crate) fn all(rng: &mut SmallRng) -> Vec<(JobId, JobSpec)> {
 
 /// A job, and what somebody makes of it: other policies, another schedule, a pause; now and then it is deleted.
 pub(crate) fn edited(rng: &mut SmallRng, jobs: &BTreeMap<JobId, Job>) -> (JobId, Option<JobSpec>) {
-    let id = JobId::new(rng.random_range(2..=6));
+    // A deleted one stays so: an id is never given twice, and whoever knows a later version of it turns earlier ones down.
+    let left: Vec<JobId> = jobs.keys().copied().filter(|id| *id != API).collect();
+    let id = left[rng.random_range(0..left.len())];
     let schedule = match rng.random_range(0..4) {
         0 => json!({"type": "fixed_rate", "every": "3s"}),
         1 => json!({"type": "cron", "expression": "0/4 * * * * ?"}),
         2 => json!({"type": "fixed_delay", "delay": "2s"}),
         _ => json!({"type": "fixed_rate", "every": "2s", "jitter": "300ms"}),
     };
-    let keep = jobs.get(&id).filter(|_| rng.random_bool(0.5)).map(|job| job.spec.schedule.clone());
+    let keep = Some(&jobs[&id]).filter(|_| rng.random_bool(0.5)).map(|job| job.spec.schedule.clone());
     let mut spec = spec(rng, id, schedule);
     if let Some(schedule) = keep {
         spec.schedule = schedule;
     }
     spec.enabled = rng.random_bool(0.85);
-    let delete = jobs.contains_key(&id) && rng.random_bool(0.05);
+    let delete = left.len() > 1 && rng.random_bool(0.05);
     (id, (!delete).then_some(spec))
 }
 

@@ -92,7 +92,7 @@ fn everything_is_on_time_when_nothing_fails() {
 }
 
 /// Seeds that once failed. A change of the model makes another course of each; they stay, since what failed once is where to look first.
-const FAILED: [(Mode, u64); 14] = [
+const FAILED: [(Mode, u64); 22] = [
     // A run that a leaving worker had ended and did not list was moved and started again.
     (Mode::Safety, 4_716),
     // A run that had ended came back to life by a look at the store that was asked for before.
@@ -111,6 +111,20 @@ const FAILED: [(Mode, u64); 14] = [
     // and a standby that had heard of neither armed it.
     (Mode::Safety, 8_535),
     (Mode::Safety, 9_233),
+    // A run was inserted, and armed, under the version before an edit.
+    (Mode::Safety, 4_368),
+    (Mode::Safety, 75_730),
+    // A standby had armed what it read between two edits of a job; the second one deleted it.
+    (Mode::Safety, 25_567),
+    (Mode::Safety, 35_164),
+    // The late word of an earlier attempt hid the row of the present one from a look.
+    (Mode::Safety, 47_606),
+    // A worker knew of a withdrawn plan that a failover had lost, and turned down the one before it for ever.
+    (Mode::Safety, 104_535),
+    // A run that all workers had refused queued behind its successors for ever.
+    (Mode::Safety, 121_482),
+    // The end of a run was lost in a failover, and its job was deleted.
+    (Mode::Safety, 10_495),
     // A failover lost a slice of the plan whose runs had started; the next owner took them for never planned, and skipped them for good.
     (Mode::Liveness, 240),
     // A server that no longer owned the shard did not know of the owner after it, and waited twice as long with taking over.

@@ -9,6 +9,7 @@ use carillon_core::engine::{JobSnapshot, Snapshot};
 use carillon_core::ids::{AttemptNo, Epoch, Incarnation, JobId, JobVersion, JobsVersion, RunKey, ShardId};
 use carillon_core::job::{Job, JobSpec};
 use carillon_core::run::{Attempt, ReasonCode, Run, RunState};
+use carillon_core::schedule::ScheduleKind;
 use carillon_core::time::Timestamp;
 
 /// One shard's rows.
@@ -82,9 +83,18 @@ impl Store {
             epoch,
             jobs_version,
             in_force: self.jobs.get(&job).cloned(),
+            version: self.history[&job].last().expect("each version is kept").version,
             open_runs: open_runs.into_iter().filter(|run| run.key.job == job).collect(),
             last_final: last_finals.into_iter().find(|(id, _)| *id == job).map(|(_, at)| at),
         }
+    }
+
+    /// Runs that follow the end of the one before them by a delay.
+    pub(crate) fn delayed_runs(&self) -> usize {
+        let delayed = |job: &&Job| matches!(job.spec.schedule.kind, ScheduleKind::FixedDelay { .. });
+        let jobs: BTreeSet<JobId> =
+            self.history.values().flatten().filter(delayed).map(|job| job.id).collect();
+        self.runs.keys().filter(|key| key.ordinal == 0 && jobs.contains(&key.job)).count()
     }
 
     fn last_finals(&self) -> Vec<(JobId, Timestamp)> {
@@ -118,13 +128,18 @@ impl Store {
         fence.epoch != self.epoch || fence.jobs_version.is_some_and(|known| known != self.jobs_version)
     }
 
-    /// Whether rows under the epoch of their runs may be inserted; then inserts them.
+    /// Whether rows under the epoch of their runs and the version of their jobs may be inserted; then inserts them.
     pub(crate) fn insert_fenced(&mut self, runs: &[Run]) -> bool {
-        if runs.iter().any(|run| run.epoch != self.epoch) {
+        if runs.iter().any(|run| !self.runs.contains_key(&run.key) && !self.admits(run)) {
             return false;
         }
         self.insert(runs);
         true
+    }
+
+    fn admits(&self, run: &Run) -> bool {
+        let in_force = self.jobs.get(&run.key.job).map(|job| job.version);
+        run.epoch == self.epoch && in_force == Some(run.job_version)
     }
 
     pub(crate) fn insert(&mut self, runs: &[Run]) -> Vec<bool> {
@@ -144,7 +159,7 @@ impl Store {
         if let Some(key) = self.idempotency.get(&request) {
             return Insertion::Existing(*key);
         }
-        if triggered.run.epoch != self.epoch {
+        if !self.admits(&triggered.run) {
             return Insertion::Fenced;
         }
         self.idempotency.insert(request, triggered.run.key);
@@ -294,8 +309,10 @@ impl Store {
             }
         }
         // What was due before the edit and has not started lives on under the new version, with a new plan: the old one is withdrawn.
-        let earlier =
-            |run: &&mut Run| run.key.job == id && run.state == RunState::Planned && run.key.fire_time <= at;
+        let earlier = |run: &&mut Run| {
+            let before = run.key.fire_time <= at || run.key.ordinal != 0;
+            run.key.job == id && run.state == RunState::Planned && before
+        };
         let mut touched: Vec<RunKey> = planned.iter().map(|run| run.key).chain(revived).collect();
         for run in self.runs.values_mut().filter(earlier) {
             run.plan_no = run.plan_no.next();

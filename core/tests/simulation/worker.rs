@@ -146,6 +146,7 @@ impl Worker {
     /// Takes an Arm; what is due starts in [`Self::pass_time`].
     pub(crate) fn arm(&mut self, now: Timestamp, arm: Arm) {
         let id = (arm.key, arm.attempt);
+        self.learn_version(now, arm.key.job, arm.job_version);
         let buried = self.tombstones.get(&id).copied().unwrap_or_default();
         let newer = |entry: &Entry| arm.plan_no > entry.arm.plan_no && arm.plan_no > buried;
         // A later plan of a run that was refused or withdrawn is looked at anew.
@@ -163,12 +164,9 @@ impl Worker {
             return self.say(now, id, plan_no, kind);
         }
         if !self.entries.contains_key(&id) && arm.plan_no < buried {
-            let kind = ReportKind::Refused(Refusal::OldVersion, String::new());
-            return self.say(now, id, arm.plan_no, kind);
+            return self.say(now, id, buried, ReportKind::Disarmed);
         }
-        let newest = self.newest_version.entry(arm.key.job).or_insert(arm.job_version);
-        *newest = (*newest).max(arm.job_version);
-        let stale = arm.job_version < *newest;
+        let stale = arm.job_version < self.newest_version[&arm.key.job];
         let withdrawn = self.tombstones.get(&id).is_some_and(|plan_no| arm.plan_no <= *plan_no);
         let (plan_no, start_by) = (arm.plan_no, arm.start_by);
         let refusal = if arm.to != self.incarnation {
@@ -199,7 +197,41 @@ impl Worker {
         self.say(now, id, plan_no, kind);
     }
 
-    pub(crate) fn disarm(&mut self, now: Timestamp, key: RunKey, attempt: AttemptNo, plan_no: PlanNo) {
+    /// Withdraws what it has armed of older versions of the job.
+    fn learn_version(&mut self, now: Timestamp, job: JobId, version: JobVersion) {
+        let newest = self.newest_version.entry(job).or_default();
+        if version <= *newest {
+            return;
+        }
+        *newest = version;
+        let older = |(id, entry): (AttemptKey, &Entry)| {
+            let pending = matches!(entry.state, State::Armed | State::Queued);
+            (pending && id.0.job == job && entry.arm.job_version < version).then_some(id)
+        };
+        let older: Vec<AttemptKey> =
+            self.entries.iter().map(|(id, entry)| (*id, entry)).filter_map(older).collect();
+        for id in older {
+            self.withdraw(id);
+            self.say(now, id, self.entries[&id].arm.plan_no, ReportKind::Disarmed);
+        }
+    }
+
+    fn withdraw(&mut self, id: AttemptKey) {
+        self.entries.get_mut(&id).expect("the caller looked it up").state = State::Over(ReportKind::Disarmed);
+        for queue in self.queues.values_mut() {
+            queue.retain(|queued| *queued != id);
+        }
+    }
+
+    pub(crate) fn disarm(
+        &mut self,
+        now: Timestamp,
+        key: RunKey,
+        attempt: AttemptNo,
+        plan_no: PlanNo,
+        version: JobVersion,
+    ) {
+        self.learn_version(now, key.job, version);
         let id = (key, attempt);
         let tomb = self.tombstones.entry(id).or_insert(plan_no);
         *tomb = (*tomb).max(plan_no);
@@ -207,12 +239,10 @@ impl Worker {
             return self.say(now, id, plan_no, ReportKind::Disarmed);
         };
         if matches!(entry.state, State::Armed | State::Queued) && entry.arm.plan_no <= plan_no {
-            entry.state = State::Over(ReportKind::Disarmed);
             entry.arm.plan_no = plan_no;
-            for queue in self.queues.values_mut() {
-                queue.retain(|queued| *queued != id);
-            }
+            self.withdraw(id);
         }
+        let entry = self.entries.get_mut(&id).expect("looked up above");
         if matches!(entry.state, State::Over(ReportKind::Disarmed | ReportKind::Refused(..))) {
             entry.arm.plan_no = entry.arm.plan_no.max(plan_no);
         }

@@ -4,10 +4,13 @@ use carillon_core::change::Move;
 use carillon_core::engine::{Effect, Input, JobSnapshot};
 use carillon_core::ids::{Epoch, JobId, JobVersion, JobsVersion, PlanNo, RunKey};
 use carillon_core::job::Job;
-use carillon_core::run::Run;
+use carillon_core::run::{Run, RunState};
 use serde_json::json;
 
-use crate::scene::{ANN, BOB, EPOCH, JOB, Scene, at, job, plan, run, seconds};
+use crate::scene::{ANN, BOB, EPOCH, JOB, Scene, at, job, plan, run, seconds, succeeded};
+
+/// The version after the last one of a deleted job.
+const DELETED_AT: JobVersion = JobVersion::new(9);
 
 fn version(number: u64) -> JobsVersion {
     JobsVersion::new(number)
@@ -26,6 +29,7 @@ fn read(jobs_version: u64, in_force: Option<Job>, open_runs: Vec<Run>) -> Input 
         job,
         epoch: EPOCH,
         jobs_version,
+        version: in_force.as_ref().map_or(DELETED_AT, |job| job.version),
         in_force,
         open_runs,
         last_final: None,
@@ -324,4 +328,68 @@ fn a_standby_reads_again_what_an_owner_takes_back_on_account_of_an_edit() {
     assert_eq!(seconds(&standby.armed_until(2.5)), [2.1]);
     standby.pass_until(5.0);
     assert!(looks(&standby.feed(taken_back)).is_empty(), "long after the edit it is an end like any other");
+}
+
+/// A request's row was inserted under the version before an edit that nobody has told of yet, and the edit planned it again.
+#[test]
+fn a_new_row_that_shows_an_edit_not_known_yet_is_armed_as_the_edited_job() {
+    let asked = run(1.0, ANN);
+    let mut owner = Scene::owner(&job(json!({})), Vec::new());
+    let effects = owner.feed(Input::Inserted(vec![replanned(&asked)]));
+    assert_eq!(looks(&effects), ["at a job"]);
+    assert!(owner.armed_until(0.5).is_empty());
+    let effects = owner.feed(read(2, Some(edited()), vec![replanned(&asked)]));
+    let armed = effects.iter().find_map(|effect| match effect {
+        Effect::Arm(arm) => Some(arm.job_version.get()),
+        _ => None,
+    });
+    assert_eq!(armed, Some(2), "{effects:?}");
+}
+
+/// Whoever else armed what this engine has never seen armed an older version.
+#[test]
+fn a_withdrawal_names_the_version_in_force() {
+    let versions = |effects: &[Effect]| -> Vec<u32> {
+        let version = |effect: &Effect| match effect {
+            Effect::Disarm { job_version, .. } => Some(job_version.get()),
+            _ => None,
+        };
+        effects.iter().filter_map(version).collect()
+    };
+    let planned = run(2.0, ANN);
+    for (in_force, rows, named) in
+        [(Some(edited()), vec![replanned(&planned)], 2), (None, Vec::new(), DELETED_AT.get())]
+    {
+        let mut owner = Scene::owner(&job(json!({})), vec![planned.clone()]);
+        owner.feed(changed(2, JOB, &[&planned]));
+        assert_eq!(versions(&owner.feed(read(2, in_force, rows))), [named]);
+    }
+}
+
+/// While the rows are read a worker says once more how an earlier attempt ended, of which nothing is known here.
+#[test]
+fn a_late_word_of_an_earlier_attempt_does_not_hide_the_row() {
+    let first = run(2.0, ANN);
+    let mut second = Run { attempt: first.attempt.next(), plan_no: first.plan_no.next(), ..first.clone() };
+    second.job_version = JobVersion::new(2);
+    let mut owner = Scene::owner(&job(json!({})), Vec::new());
+    owner.feed(changed(2, JOB, &[]));
+    owner.hear(ANN, &first, succeeded(-3.0));
+    owner.feed(read(2, Some(edited()), vec![second]));
+    assert_eq!(seconds(&owner.armed_until(1.0)), [0.5]);
+}
+
+/// The end of a run was lost with a database, and its job is gone: its worker is asked all the same.
+#[test]
+fn a_worker_is_asked_what_became_of_a_run_of_a_deleted_job() {
+    let running = Run { state: RunState::Running, started_at: Some(at(-1.0)), ..run(-1.0, ANN) };
+    let mut owner = Scene::owner(&job(json!({})), Vec::new());
+    owner.feed(changed(2, JOB, &[]));
+    let effects = owner.feed(read(2, None, vec![running.clone()]));
+    let mut asked: Vec<Effect> = owner.pass_until(0.1).into_iter().map(|(_, effect)| effect).collect();
+    asked.extend(effects);
+    let asks = |effect: &Effect| matches!(effect, Effect::Disarm { to, key, .. } if (*to, *key) == (ANN, running.key));
+    assert!(asked.iter().any(asks), "{asked:?}");
+    let ended = owner.hear(ANN, &running, succeeded(-1.0));
+    assert!(ended.iter().any(|effect| matches!(effect, Effect::Advance { .. })), "{ended:?}");
 }

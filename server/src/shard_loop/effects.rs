@@ -78,12 +78,13 @@ impl ShardLoop {
                 self.shell.arms.sent(arm.key, arm.attempt, arm.to, self.shell.clock.now());
                 self.outbox.arm(arm.to, convert::arm(self.id, &arm));
             }
-            Effect::Disarm { to, key, attempt, plan_no } => {
+            Effect::Disarm { to, key, attempt, plan_no, job_version } => {
                 let disarm = Disarm {
                     run: Some(run_ref(key)),
                     attempt: attempt.get(),
                     plan_no: plan_no.get(),
                     shard: u32::from(self.id.index()),
+                    job_version: job_version.get(),
                 };
                 self.outbox.disarm(to, disarm);
             }

@@ -154,6 +154,7 @@ impl ShardLoop {
             epoch: plan.shard.epoch,
             jobs_version: plan.shard.jobs_version,
             in_force: plan.jobs.into_iter().next(),
+            version: plan.version,
             open_runs: plan.open_runs,
             last_final: plan.last_finals.first().map(|(_, at)| *at),
         })));

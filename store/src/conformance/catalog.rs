@@ -220,6 +220,7 @@ pub async fn the_plan_of_one_job_is_its_part_of_the_whole(store: SharedStore) {
         let part = store.load_plan(fixture.shard, Some(id), 1_000).await.unwrap().unwrap();
         assert_eq!(part.shard, whole.shard);
         assert_eq!(part.jobs, [store.job(id).await.unwrap().unwrap()]);
+        assert_eq!(part.version, part.jobs[0].version);
         let of_job: Vec<Run> = whole.open_runs.iter().filter(|run| run.key.job == id).cloned().collect();
         assert_eq!((part.open_runs.len(), part.open_runs), (open, of_job));
     }
@@ -230,13 +231,14 @@ pub async fn the_plan_of_one_job_is_its_part_of_the_whole(store: SharedStore) {
     let edit = fixture.edit(delete, fixture.at(5), Vec::new()).await;
     expect_edited(store.edit_job(&edit).await);
     let part = store.load_plan(fixture.shard, Some(job.id), 1_000).await.unwrap().unwrap();
-    assert_eq!(part.jobs, []);
+    assert_eq!((part.jobs, part.version), (Vec::new(), job.version.next()), "whatever is known of it is old");
     assert_eq!(part.open_runs[0].state, RunState::Running);
     assert!(part.open_runs.iter().all(|run| run.key.fire_time <= fixture.at(5)));
 
     let elsewhere = Fixture::new(store.clone()).await;
     let part = store.load_plan(elsewhere.shard, Some(other.id), 1_000).await.unwrap().unwrap();
     assert_eq!((part.jobs, part.open_runs.len()), (Vec::new(), 0), "a job of another shard is none here");
+    assert_eq!(part.version, other.version, "but its version counts");
 }
 
 /// For a job with a fixed delay the end of its newest run is told where no run of its own is open.

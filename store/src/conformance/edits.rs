@@ -66,22 +66,24 @@ pub async fn an_edit_cancels_replans_and_inserts(store: SharedStore) {
     let edit = fixture.edit(replace(&fixture, job.id, 1, "renamed"), fixture.at(2), fires).await;
     let touched = expect_edited(store.edit_job(&edit).await);
     let seen: Vec<_> = touched.iter().map(|one| (one.key, one.due_at, one.replanned)).collect();
-    let expected = [(1, true), (2, true), (3, false), (4, true)];
-    let expected = expected
-        .map(|(second, stays)| (RunKey::scheduled(job.id, fixture.at(second)), fixture.at(second), stays));
+    let expected = [(1, 0, true), (2, 0, true), (3, 0, false), (3, 77, true), (4, 0, true)];
+    let expected = expected.map(|(second, ordinal, stays)| {
+        let key = RunKey { ordinal, ..RunKey::scheduled(job.id, fixture.at(second)) };
+        (key, fixture.at(second), stays)
+    });
     assert_eq!(seen, expected);
     assert!(touched.iter().all(|one| one.worker == planned[2].worker));
 
-    for due_before in &planned[..2] {
+    for due_before in planned[..2].iter().chain([&triggered]) {
         let mut replanned = due_before.clone();
         (replanned.job_version, replanned.plan_no) = (JobVersion::new(2), PlanNo::new(2));
         assert_eq!(
             fixture.read(due_before.key).await,
             replanned,
-            "it was due before, so it stays, under a new plan"
+            "it was due before, or asked for, so it stays, under a new plan"
         );
     }
-    for unchanged in [&beside, &triggered, &anew] {
+    for unchanged in [&beside, &anew] {
         assert_eq!(fixture.read(unchanged.key).await, *unchanged);
     }
     let cancelled = fixture.read(planned[2].key).await;

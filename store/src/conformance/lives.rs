@@ -1,13 +1,15 @@
 //! Steps in the lives of runs: invariants I3, I5 and I6.
 
 use carillon_core::ids::{AttemptNo, RunKey};
+use carillon_core::job::Job;
 use carillon_core::run::{MAX_RESULT_BYTES, Reason, ReasonCode, Run, RunState};
 use carillon_core::time::Span;
 use serde_json::json;
 
 use super::fixture::{
-    Fixture, ended, ended_because, note, patiently, record, retry, server, started, worker,
+    Fixture, ended, ended_because, expect_edited, note, patiently, record, retry, server, started, worker,
 };
+use crate::catalog::JobChange;
 use crate::runs::{Advance, Insertion, Move, Step};
 use crate::shards::ClaimCause;
 use crate::{SharedStore, StoreError};
@@ -362,6 +364,38 @@ pub async fn a_replaced_owner_decides_nothing(store: SharedStore) {
     assert_eq!(store.insert_triggered(&[asked]).await.unwrap(), [Insertion::Fenced]);
     let decided = decided(&run, Some(carillon_core::change::Fence { epoch, ..run.fence() }));
     assert_eq!(store.advance(&[decided]).await.unwrap(), [true]);
+}
+
+/// A row that is due now and was decided without knowing of an edit is not inserted: it would run the old version of the job, and the edit's
+/// answer does not speak of it.
+pub async fn a_row_that_is_due_now_holds_only_for_the_version_of_its_job(store: SharedStore) {
+    let fixture = Fixture::new(store).await;
+    let store = &fixture.store;
+    let job = fixture.job("job").await;
+    let (run, late) = (fixture.run(job.id, 1), fixture.run(job.id, 2));
+    let asked = |run: &Run, key: &str| crate::runs::TriggeredRun {
+        run: Run { key: RunKey::triggered(job.id, fixture.at(4), key), ..run.clone() },
+        idempotency_key: key.into(),
+    };
+    let run = fixture.insert(run).await;
+    assert_eq!(store.insert_triggered(&[asked(&run, "before")]).await.unwrap(), [Insertion::New]);
+
+    let edited = Job { version: job.version.next(), ..job.clone() };
+    let change = JobChange::Replace { seen: job.version, job: edited };
+    let edit = fixture
+        .edit(change, fixture.at(3), vec![Run { job_version: job.version.next(), ..run.clone() }])
+        .await;
+    expect_edited(store.edit_job(&edit).await);
+    assert_eq!(
+        store.insert_runs(&[run.clone(), late.clone()]).await.unwrap(),
+        [Insertion::Existing(run.key), Insertion::Fenced]
+    );
+    assert_eq!(store.run(late.key).await.unwrap(), None);
+    let again = store.insert_triggered(&[asked(&run, "before"), asked(&run, "after")]).await.unwrap();
+    assert_eq!(again, [Insertion::Existing(asked(&run, "before").run.key), Insertion::Fenced]);
+    let edited = Run { job_version: job.version.next(), ..late };
+    assert_eq!(store.insert_runs(std::slice::from_ref(&edited)).await.unwrap(), [Insertion::New]);
+    assert_eq!(store.insert_triggered(&[asked(&edited, "after")]).await.unwrap(), [Insertion::New]);
 }
 
 /// A next attempt that was planned without knowing of an edit is not applied: it would run the old version of the job.

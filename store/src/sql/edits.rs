@@ -213,7 +213,7 @@ async fn delete<D: Database>(db: &mut D, job: JobId, by: &str, at: Timestamp) ->
     Ok(())
 }
 
-/// Cancels or re-plans the planned scheduled rows that fire later than the edit, re-plans what fired before and has not started, and inserts
+/// Cancels or re-plans the planned scheduled rows that fire later than the edit, re-plans what fired before, or on request, and has not started, and inserts
 /// the new fires. A new plan withdraws the old one from whoever still holds it.
 async fn change_plan<D: Database>(
     db: &mut D,
@@ -231,7 +231,9 @@ async fn change_plan<D: Database>(
     };
     for mut life in planned_rows(db, job, number, edit.at).await? {
         let fire = fires.get(&life.key);
-        let fired_before = life.key.fire_time <= edit.at;
+        // Somebody asked for it, and by a clock that is ahead that was later than the edit.
+        let by_request = life.key.ordinal != 0;
+        let fired_before = life.key.fire_time <= edit.at || by_request;
         touched.push(TouchedRun {
             key: life.key,
             worker: life.worker,
@@ -316,7 +318,7 @@ async fn rows_cancelled_by_edits<D: Database>(
     Ok(lives)
 }
 
-/// The planned scheduled rows of the job due later than `at`, locked, in key order. Two reads, because a row may be due after its fire
+/// The planned rows of the job, locked, in key order. Two reads, because a row may be due after its fire
 /// time (jitter, a retry's backoff): those that fire later along `run_of_job`, those that fired before among the few rows of the shard
 /// that are planned and past, along `run_in_state`.
 async fn planned_rows<D: Database>(
@@ -327,7 +329,7 @@ async fn planned_rows<D: Database>(
 ) -> Result<Vec<Life>, StoreError> {
     let table = D::indexed("run", "run_of_job");
     let later = format!(
-        "{} WHERE job = ? AND fire_time > ? AND ordinal = 0 AND state = ? {}",
+        "{} WHERE job = ? AND fire_time > ? AND state = ? {}",
         LIFE.replace("FROM run", &format!("FROM {table}")),
         D::FOR_UPDATE
     );

@@ -1,8 +1,9 @@
 //! Reading jobs.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use carillon_core::ids::{GroupId, JobId};
+use carillon_core::ids::{GroupId, JobId, JobVersion};
 use carillon_core::job::Job;
 
 use crate::StoreError;
@@ -170,6 +171,31 @@ pub(crate) async fn job_of_shard<D: Database>(
 ) -> Result<Option<Job>, StoreError> {
     let found = db.query_one(&format!("{JOB} WHERE job = ? AND shard = ?"), values![job, number]).await?;
     found.map(read_job).transpose()
+}
+
+/// The version of a job, whatever its shard; where it is deleted, the one after its last. By primary key in each table.
+pub(crate) async fn version_after<D: Database>(db: &mut D, job: JobId) -> Result<JobVersion, StoreError> {
+    if let Some(version) = versions_in_force(db, &[job]).await?.get(&job) {
+        return Ok(*version);
+    }
+    let last = job_versions(db, job, 1).await?.first().map(|job| job.version);
+    Ok(last.unwrap_or_default().next())
+}
+
+/// The versions of those of the jobs that are not deleted, by primary key.
+pub(crate) async fn versions_in_force<D: Database>(
+    db: &mut D,
+    jobs: &[JobId],
+) -> Result<BTreeMap<JobId, JobVersion>, StoreError> {
+    let mut versions = BTreeMap::new();
+    // 500 ids keep a statement under 5 kB.
+    for some in jobs.chunks(500) {
+        let sql = format!("SELECT job, version FROM job WHERE job IN ({})", placeholders(some.len()));
+        for mut row in db.query(&sql, some.iter().copied().map(Value::from).collect()).await? {
+            versions.insert(row.take()?, row.take()?);
+        }
+    }
+    Ok(versions)
 }
 
 /// Along the primary key of `job_version`, backwards.

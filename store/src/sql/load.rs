@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use carillon_core::ids::{JobId, ShardId};
+use carillon_core::ids::{JobId, JobVersion, ShardId};
 use carillon_core::schedule::ScheduleKind;
 use carillon_core::time::Span;
 
@@ -42,5 +42,10 @@ pub(crate) async fn plan<D: Database>(
             last_finals.push((job.id, at));
         }
     }
-    Ok(Some(Plan { shard: row, jobs, open_runs, last_finals }))
+    let version = match (only, jobs.first()) {
+        (Some(_), Some(job)) => job.version,
+        (Some(job), None) => jobs::version_after(db, job).await?,
+        (None, _) => JobVersion::default(),
+    };
+    Ok(Some(Plan { shard: row, jobs, version, open_runs, last_finals }))
 }

@@ -1,10 +1,10 @@
 //! New runs: slices of a plan, due-now rows, trigger requests.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use carillon_core::ids::{Epoch, JobsVersion, RunKey};
+use carillon_core::ids::{Epoch, JobId, JobVersion, JobsVersion, RunKey};
 use carillon_core::run::Run;
 use carillon_core::time::Timestamp;
 
@@ -13,6 +13,7 @@ use crate::database::{Database, Existing, Insert, existing_number_of, number_of,
 use crate::runs::{Insertion, Slice, SliceOutcome, TriggeredRun};
 use crate::sql::bugs;
 use crate::sql::fences::Epochs;
+use crate::sql::jobs;
 use crate::sql::run_rows::{self, push_run, read_key};
 use crate::value::{Value, values};
 
@@ -103,19 +104,39 @@ async fn move_watermarks<D: Database>(
     Ok(())
 }
 
+/// What a new row that is due now has to agree with.
+struct InForce {
+    epochs: Epochs,
+    versions: BTreeMap<JobId, JobVersion>,
+}
+
+impl InForce {
+    /// With the shards locked, which edits lock before they change a job.
+    async fn lock<D: Database>(db: &mut D, runs: &[&Run]) -> Result<Self, StoreError> {
+        let epochs = Epochs::lock(db, runs.iter().map(|run| run.shard)).await?;
+        let jobs: BTreeSet<JobId> = runs.iter().map(|run| run.key.job).collect();
+        let jobs: Vec<JobId> = jobs.into_iter().collect();
+        Ok(Self { epochs, versions: jobs::versions_in_force(db, &jobs).await? })
+    }
+
+    fn admit(&self, run: &Run) -> bool {
+        self.epochs.admit(run.fence()) && self.versions.get(&run.key.job) == Some(&run.job_version)
+    }
+}
+
 /// By primary key of `run`: first which exist, then the others.
 pub(crate) async fn insert_runs<D: Database>(
     db: &mut D,
     runs: Arc<[Run]>,
 ) -> Result<Vec<Insertion>, StoreError> {
-    let epochs = Epochs::lock(db, runs.iter().map(|run| run.shard)).await?;
     let runs: Vec<&Run> = runs.iter().collect();
-    insert_new(db, &epochs, &runs).await
+    let in_force = InForce::lock(db, &runs).await?;
+    insert_new(db, &in_force, &runs).await
 }
 
 async fn insert_new<D: Database>(
     db: &mut D,
-    epochs: &Epochs,
+    in_force: &InForce,
     runs: &[&Run],
 ) -> Result<Vec<Insertion>, StoreError> {
     let keys: Vec<RunKey> = runs.iter().map(|run| run.key).collect();
@@ -129,7 +150,7 @@ async fn insert_new<D: Database>(
     for run in runs {
         insertions.push(if seen.contains(&run.key) {
             Insertion::Existing(run.key)
-        } else if !epochs.admit(run.fence()) {
+        } else if !in_force.admit(run) {
             Insertion::Fenced
         } else {
             seen.insert(run.key);
@@ -170,7 +191,8 @@ pub(crate) async fn insert_triggered<D: Database>(
             limit: MAX_KEY_CHARACTERS as u64,
         });
     }
-    let epochs = Epochs::lock(db, triggered.iter().map(|one| one.run.shard)).await?;
+    let asked: Vec<&Run> = triggered.iter().map(|one| &one.run).collect();
+    let in_force = InForce::lock(db, &asked).await?;
     let mut made = requests_made(db, &triggered).await?;
     let mut answers = Vec::with_capacity(triggered.len());
     let mut requests = Vec::new();
@@ -181,7 +203,7 @@ pub(crate) async fn insert_triggered<D: Database>(
             answers.push(Insertion::Existing(*key));
             continue;
         }
-        if !epochs.admit(one.run.fence()) {
+        if !in_force.admit(&one.run) {
             answers.push(Insertion::Fenced);
             continue;
         }
@@ -200,7 +222,7 @@ pub(crate) async fn insert_triggered<D: Database>(
         return Err(raced(db));
     }
     // A row of that key made by other means is the same run, by its primary key.
-    insert_new(db, &epochs, &runs).await?;
+    insert_new(db, &in_force, &runs).await?;
     Ok(answers)
 }
 

@@ -19,29 +19,26 @@ impl Ledger {
             let stranger = Self::unstarted(&arm, now, ReportKind::Refused, ReportReason::WrongIncarnation);
             return self.answer_state(now, key, &stranger, out);
         }
+        self.learn_version(now, key.run.job, arm.job_version, out);
         if let Some(known) = self.entries.get(&key) {
             if bugs::has(Bug::NoDedup) {
                 let unit = self.by_handler[&arm.handler];
                 return out.push(Output::Start { unit, arm: Box::new(arm) });
-            }
-            if arm.plan_no < known.plan_no {
-                let stale = Self::unstarted(&arm, now, ReportKind::Refused, ReportReason::OldVersion);
-                return self.answer_state(now, key, &stale, out);
             }
             let started = match &known.state {
                 State::Running(_) => true,
                 State::Over(over) => over.started.is_some() || !Self::is_tombstone(over),
                 _ => false,
             };
-            if arm.plan_no == known.plan_no || started {
+            // Of an earlier plan the present state tells more than a refusal: where the later plan is withdrawn, so is this one, and a
+            // database that failed over may have lost it.
+            if arm.plan_no <= known.plan_no || started {
                 return self.answer_state(now, key, known, out);
             }
             self.withdraw(key);
             self.admit_waiting(now, key.run.job, out);
         }
         let refusal = self.reason_to_refuse(now, &arm);
-        let newest = self.jobs.entry(key.run.job).or_default();
-        newest.version = newest.version.max(arm.job_version);
         if let Some(reason) = refusal {
             let tombstone = Self::unstarted(&arm, now, ReportKind::Refused, reason);
             self.answer_state(now, key, &tombstone, out);
@@ -65,6 +62,31 @@ impl Ledger {
             out.push(Output::Report(report(now, key, &entry, ReportKind::Armed, ReportReason::Unspecified)));
         }
         self.entries.insert(key, entry);
+    }
+
+    /// The job has this version: what is armed of an older one was planned anew or cancelled by the edit, whoever armed it.
+    pub(super) fn learn_version(&mut self, now: ClusterTime, job: u32, version: u32, out: &mut Vec<Output>) {
+        let gate = self.jobs.entry(job).or_default();
+        if version <= gate.version {
+            return;
+        }
+        gate.version = version;
+        let is_older = |arm: &Arm| arm.job_version < version && arm.kind != Kind::Reduce;
+        let mut older: Vec<AttemptKey> = self
+            .entries
+            .iter()
+            .filter(|(key, entry)| key.run.job == job && entry.state.pending().is_some_and(is_older))
+            .map(|(key, _)| *key)
+            .collect();
+        older.sort_unstable();
+        for key in older {
+            if let Some(arm) = self.withdraw(key) {
+                let tombstone = Self::unstarted(&arm, now, ReportKind::Disarmed, ReportReason::OldVersion);
+                self.answer_state(now, key, &tombstone, out);
+                self.remember(now, key, tombstone);
+            }
+        }
+        self.admit_waiting(now, job, out);
     }
 
     fn reason_to_refuse(&self, now: ClusterTime, arm: &Arm) -> Option<ReportReason> {

@@ -66,6 +66,14 @@ impl State {
     pub(super) fn is_over(&self) -> bool {
         matches!(self, Self::Over(_))
     }
+
+    /// The Arm of what has not started and may.
+    pub(super) fn pending(&self) -> Option<&Arm> {
+        match self {
+            Self::Armed(arm) | Self::BehindJob { arm, .. } | Self::BehindUnit { arm, .. } => Some(arm),
+            Self::Running(_) | Self::Over(_) => None,
+        }
+    }
 }
 
 impl Arm {

@@ -78,6 +78,14 @@ fn said(out: &[Output]) -> Vec<(ReportKind, ReportReason)> {
     out.iter().filter_map(report).collect()
 }
 
+fn plans(out: &[Output]) -> Vec<(ReportKind, u32)> {
+    let plan = |output: &Output| match output {
+        Output::Report(report) => Some((report.kind, report.plan_no)),
+        _ => None,
+    };
+    out.iter().filter_map(plan).collect()
+}
+
 fn kinds(out: &[Output]) -> Vec<ReportKind> {
     said(out).into_iter().map(|(kind, _)| kind).collect()
 }
@@ -127,10 +135,10 @@ fn another_incarnations_arm_is_refused_and_not_remembered() {
 }
 
 #[test]
-fn a_lower_plan_is_refused_and_a_higher_one_arms_again() {
+fn a_lower_plan_is_answered_with_what_became_of_the_higher_one_and_a_still_higher_one_arms_again() {
     let mut bench = Bench::new();
     bench.arm(0, Arm { plan_no: 2, ..arm(500, 1) });
-    assert_eq!(said(&bench.arm(1, arm(500, 1))), [(REFUSED, ReportReason::OldVersion)]);
+    assert_eq!(plans(&bench.arm(1, arm(500, 1))), [(ReportKind::Armed, 2)]);
     let later = Arm { plan_no: 3, due: ClusterTime::from_millis(700), ..arm(500, 1) };
     assert_eq!(kinds(&bench.arm(2, later)), [ReportKind::Armed]);
     assert!(started(&bench.at(699, Input::Tick)).is_empty(), "the first plan's timer is void");
@@ -142,7 +150,8 @@ fn a_lower_plan_is_refused_and_a_higher_one_arms_again() {
 #[test]
 fn a_disarmed_plan_never_starts_but_the_edits_new_plan_does() {
     let mut bench = Bench::new();
-    let disarm = |plan_no| Input::Disarm { run: key(500, 1).run, attempt: 1, plan_no, shard: 0 };
+    let disarm =
+        |plan_no| Input::Disarm { run: key(500, 1).run, attempt: 1, plan_no, shard: 0, job_version: 0 };
     bench.arm(0, arm(500, 1));
     assert_eq!(kinds(&bench.at(1, disarm(1))), [ReportKind::Disarmed]);
     assert_eq!(kinds(&bench.arm(2, arm(500, 1))), [ReportKind::Disarmed], "a late copy of the Arm");
@@ -153,9 +162,35 @@ fn a_disarmed_plan_never_starts_but_the_edits_new_plan_does() {
 }
 
 #[test]
+fn a_job_version_that_a_disarm_names_withdraws_whatever_is_armed_of_older_ones() {
+    let mut bench = Bench::new();
+    bench.arm(0, arm(500, 1));
+    bench.arm(0, arm(600, 1));
+    bench.arm(0, Arm { job_version: 2, ..arm(700, 1) });
+    bench.arm(0, arm(500, 2));
+    let disarm = Input::Disarm { run: key(800, 1).run, attempt: 1, plan_no: 1, shard: 0, job_version: 2 };
+    assert_eq!(
+        kinds(&bench.at(1, disarm)),
+        [ReportKind::Disarmed],
+        "the others were withdrawn by the Arm of version 2"
+    );
+    let disarm = Input::Disarm { run: key(800, 1).run, attempt: 1, plan_no: 1, shard: 0, job_version: 3 };
+    let out = bench.at(2, disarm);
+    assert_eq!(
+        plans(&out),
+        [(ReportKind::Disarmed, 1), (ReportKind::Disarmed, 1)],
+        "the run of version 2 and the one named"
+    );
+    assert_eq!(said(&bench.arm(3, arm(900, 1))), [(REFUSED, ReportReason::OldVersion)], "whoever sends it");
+    assert_eq!(started(&bench.at(1_000, Input::Tick)), [key(500, 2)], "another job's");
+    let again = Arm { plan_no: 2, job_version: 3, due: ClusterTime::from_millis(1_200), ..arm(500, 1) };
+    assert_eq!(kinds(&bench.arm(1_001, again)), [ReportKind::Armed], "planned anew it may start");
+}
+
+#[test]
 fn a_disarm_that_overtakes_its_arm_holds() {
     let mut bench = Bench::new();
-    let disarm = Input::Disarm { run: key(500, 1).run, attempt: 1, plan_no: 1, shard: 0 };
+    let disarm = Input::Disarm { run: key(500, 1).run, attempt: 1, plan_no: 1, shard: 0, job_version: 0 };
     assert_eq!(kinds(&bench.at(0, disarm)), [ReportKind::Disarmed]);
     assert_eq!(kinds(&bench.arm(1, arm(500, 1))), [ReportKind::Disarmed]);
     assert!(started(&bench.at(5_000, Input::Tick)).is_empty());

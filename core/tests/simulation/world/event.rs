@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
 use carillon_core::engine::{Arm, HeldRun, PlanNews, Report, WorkerInfo};
-use carillon_core::ids::{AttemptNo, Epoch, Incarnation, PlanNo, RunKey};
+use carillon_core::ids::{AttemptNo, Epoch, Incarnation, JobVersion, PlanNo, RunKey};
 use carillon_core::time::Timestamp;
 
 use crate::store::Edited;
@@ -99,7 +99,7 @@ pub(crate) enum Cut {
 #[derive(Debug, Clone)]
 pub(crate) enum Message {
     Arm(Box<Arm>),
-    Disarm(RunKey, AttemptNo, PlanNo),
+    Disarm(RunKey, AttemptNo, PlanNo, JobVersion),
     Cancel(RunKey, AttemptNo),
     Ack(u64),
 }
@@ -155,7 +155,9 @@ impl Event {
                 (worker, server).hash(hash);
                 match message {
                     Message::Arm(arm) => (arm.key, arm.attempt, arm.plan_no, arm.job_version).hash(hash),
-                    Message::Disarm(key, attempt, plan_no) => (key, attempt, plan_no).hash(hash),
+                    Message::Disarm(key, attempt, plan_no, version) => {
+                        (key, attempt, plan_no, version).hash(hash)
+                    }
                     Message::Cancel(key, attempt) => (key, attempt).hash(hash),
                     Message::Ack(seq) => seq.hash(hash),
                 }

@@ -166,13 +166,14 @@ impl World {
         }
     }
 
-    /// The store goes on from a replica that missed the last commits: plans, moves, starts, ends. Not those of people and of further
-    /// attempts, nor plan numbers that an edit gives once more: their loss is the residual risk that the protocol names.
+    /// The store goes on from a replica that missed the last commits: plans, moves, starts, ends. Not those of people, of further attempts
+    /// and of runs that follow another one's end (which no watermark brings back), nor plan numbers that an edit gives once more: their loss is the residual risk that the protocol names.
     pub(super) fn fail_over(&mut self) {
         let Some(replica) = self.replica.take() else { return };
         let same_decisions = replica.jobs_version == self.store.jobs_version
             && replica.idempotency.len() == self.store.idempotency.len()
-            && replica.attempts.len() == self.store.attempts.len();
+            && replica.attempts.len() == self.store.attempts.len()
+            && replica.delayed_runs() == self.store.delayed_runs();
         if same_decisions && replica.epoch == self.store.epoch {
             self.note(|| "FAILOVER".to_owned());
             self.failed_over_at = Some(self.now);
