@@ -227,6 +227,14 @@ impl Owned {
 }
 
 impl Engine {
+    pub(super) fn owned_ref(&self) -> &Owned {
+        self.owned.as_ref().expect("only an owner has runs")
+    }
+
+    pub(super) fn owned_mut(&mut self) -> &mut Owned {
+        self.owned.as_mut().expect("only an owner has runs")
+    }
+
     /// Ends to own: what it knew of the plan is its copy until the next owner tells its own.
     pub(super) fn disown(&mut self, now: Timestamp) {
         if let Some(news) = self.plan_so_far() {

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use carillon_core::ids::{JobId, RunKey};
 use carillon_core::run::RunState;
 use carillon_proto::v1::{JobChangedRequest, StatusRequest, TriggerRequest};
 use serde_json::json;
 
 use crate::faulty::{Faulty, Lost};
-use crate::support::{Cluster, TestWorker, eventually, now, run_key};
+use crate::support::{Cluster, TestServer, TestWorker, eventually, now, run_key};
 
 /// A cluster whose store fails as it is told.
 async fn faulty_cluster() -> (Cluster, Arc<Faulty>) {
@@ -30,6 +31,23 @@ fn once_each(worker: &TestWorker) {
     });
 }
 
+/// Has the job run now, as soon as the server owns its shard.
+async fn triggered(cluster: &Cluster, server: &TestServer, job: JobId) -> RunKey {
+    let control = server.control().await;
+    let request = TriggerRequest {
+        job: job.get(),
+        shard: cluster.shard(0).to_string(),
+        idempotency_key: "k".into(),
+        params: None,
+        requested_by: "test".into(),
+        trace_id: Default::default(),
+    };
+    let made = eventually("the owner takes it", || async {
+        control.clone().trigger(request.clone()).await.ok().map(|answer| answer.into_inner())
+    });
+    run_key(made.await.run.unwrap())
+}
+
 #[tokio::test]
 async fn unknown_outcomes_of_every_write_are_cleared_up() {
     let (cluster, faulty) = faulty_cluster().await;
@@ -42,22 +60,9 @@ async fn unknown_outcomes_of_every_write_are_cleared_up() {
         faulty.lose(method, &[Lost::Answer, Lost::Request, Lost::Answer]);
     }
     let server = cluster.server("s1", "a").await;
-    let control = server.control().await;
-    let request = TriggerRequest {
-        job: job.id.get(),
-        shard: cluster.shard(0).to_string(),
-        idempotency_key: "k".into(),
-        params: None,
-        requested_by: "test".into(),
-        trace_id: Default::default(),
-    };
     // Without a worker: the run is placed by a move later.
-    let made = eventually("the owner takes it", || async {
-        control.clone().trigger(request.clone()).await.ok().map(|answer| answer.into_inner())
-    })
-    .await;
+    let key = triggered(&cluster, &server, job.id).await;
     let worker = TestWorker::start(cluster.group, 7, &[server.address], Duration::ZERO);
-    let key = run_key(made.run.unwrap());
     eventually("the triggered run succeeded", || async {
         cluster.store.run(key).await.unwrap().filter(|run| run.state == RunState::Succeeded)
     })
@@ -119,16 +124,7 @@ async fn a_failed_attempt_is_followed_by_one_next_attempt_even_when_its_record_i
     })
     .await;
     faulty.lose("advance", &[Lost::Answer, Lost::Answer, Lost::Request, Lost::Answer, Lost::Answer]);
-    let request = TriggerRequest {
-        job: job.id.get(),
-        shard: cluster.shard(0).to_string(),
-        idempotency_key: "k".into(),
-        params: None,
-        requested_by: "test".into(),
-        trace_id: Default::default(),
-    };
-    let made = control.clone().trigger(request).await.unwrap().into_inner();
-    let key = run_key(made.run.unwrap());
+    let key = triggered(&cluster, &server, job.id).await;
     let run = eventually("the third attempt succeeded", || async {
         cluster.store.run(key).await.unwrap().filter(|run| run.state == RunState::Succeeded)
     })
@@ -151,19 +147,7 @@ async fn a_run_that_finds_its_worker_while_the_store_is_looked_at_starts() {
     let job = cluster.job("now", json!({"schedule": {"type": "api"}})).await;
     let server = cluster.server("s1", "a").await;
     let control = server.control().await;
-    let request = TriggerRequest {
-        job: job.id.get(),
-        shard: cluster.shard(0).to_string(),
-        idempotency_key: "k".into(),
-        params: None,
-        requested_by: "test".into(),
-        trace_id: Default::default(),
-    };
-    let made = eventually("the owner takes it", || async {
-        control.clone().trigger(request.clone()).await.ok().map(|answer| answer.into_inner())
-    })
-    .await;
-    let key = run_key(made.run.unwrap());
+    let key = triggered(&cluster, &server, job.id).await;
 
     // An edit of another job has the store looked at, which takes its time. Meanwhile the run's worker comes.
     faulty.hold("load_plan");
@@ -197,20 +181,7 @@ async fn a_run_whose_end_a_database_failover_lost_is_ended_once_more() {
     let job = cluster.job("now", json!({"schedule": {"type": "api"}})).await;
     let server = cluster.server("s1", "a").await;
     let worker = TestWorker::start(cluster.group, 7, &[server.address], Duration::from_millis(500));
-    let control = server.control().await;
-    let request = TriggerRequest {
-        job: job.id.get(),
-        shard: cluster.shard(0).to_string(),
-        idempotency_key: "k".into(),
-        params: None,
-        requested_by: "test".into(),
-        trace_id: Default::default(),
-    };
-    let made = eventually("the owner takes it", || async {
-        control.clone().trigger(request.clone()).await.ok().map(|answer| answer.into_inner())
-    })
-    .await;
-    let key = run_key(made.run.unwrap());
+    let key = triggered(&cluster, &server, job.id).await;
     let state = |wanted| {
         let store = cluster.store.clone();
         move || {
