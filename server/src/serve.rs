@@ -141,7 +141,7 @@ impl Server {
             arms: arms.clone(),
             metrics: metrics.clone(),
             stalls: stalls.clone(),
-            breaks,
+            breaks: breaks.clone(),
         };
         let (logs, log_receiver) = Logs::new();
 
@@ -155,6 +155,7 @@ impl Server {
         spawn(&mut loops, "events", run);
         let run = figures::run(figures, store.clone(), clock.clone(), stop_observers.clone());
         spawn(&mut loops, "figures", run);
+        spawn(&mut loops, "store breaks", breaks.watch(store.clone(), stop_observers.clone()));
         stall::start(stalls.clone(), metrics.clone(), stop_observers.clone())
             .map_err(|error| ServerError::BadConfig(format!("cannot start a thread: {error}")))?;
         let log_writer = LogWriter {

@@ -368,6 +368,10 @@ impl ShardLoop {
         // A job may be deleted while its last run goes on.
         let ours = self.engine.is_open(report.key) || self.engine.has_seen(report.key.job);
         if owned && !ours {
+            if self.may_be_new(report.key.job) {
+                // Nobody told of it, and another holder found it in the store: its worker says this again.
+                return self.look_for_unknown_job();
+            }
             tracing::debug!(run = %report.key, shard = %self.id, worker = %from, "a report about a run of no job of the shard is dropped");
             self.outbox.ack(from, report.seq);
             return;

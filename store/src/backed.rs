@@ -23,6 +23,10 @@ impl<B: Backend> Store for B {
         self.check_ready().await
     }
 
+    async fn instance(&self) -> Result<String, StoreError> {
+        self.answering().await
+    }
+
     async fn close(&self) {
         self.shut().await;
     }

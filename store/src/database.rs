@@ -144,6 +144,9 @@ pub(crate) trait Backend: Send + Sync + 'static {
     /// See [`crate::Store::ready`].
     fn check_ready(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// See [`crate::Store::instance`].
+    fn answering(&self) -> impl Future<Output = Result<String, StoreError>> + Send;
+
     /// See [`crate::Store::close`].
     fn shut(&self) -> impl Future<Output = ()> + Send;
 

@@ -56,6 +56,9 @@ pub trait Store:
     /// Whether the store answers and has the schema this binary needs.
     async fn ready(&self) -> Result<(), StoreError>;
 
+    /// Which database answers, in words that only serve to be compared: another one than before may lack what that one had acknowledged.
+    async fn instance(&self) -> Result<String, StoreError>;
+
     /// Closes connections; open requests are finished first.
     async fn close(&self);
 

@@ -144,6 +144,10 @@ impl Backend for SqliteStore {
         self.read("use the database", |db| Box::pin(migrations::check(db))).await
     }
 
+    async fn answering(&self) -> Result<String, StoreError> {
+        Ok("the file".to_owned())
+    }
+
     async fn shut(&self) {
         if let Some(readers) = &self.readers {
             // Whoever reads has a permit; those that come later are refused.

@@ -46,6 +46,8 @@ impl Engine {
         job: JobId,
         touched: Vec<RunKey>,
     ) {
+        // Other holders may arm it before its rows are read here, and what its worker says is about a job of the shard.
+        self.jobs_seen.insert(job);
         let Some(owned) = &mut self.owned else {
             // Without the shard nothing can be said for its workers; but it need not arm what it knows to be gone, and what is new it can
             // arm where the owner does not.

@@ -231,6 +231,24 @@ impl World {
                     self.fail("I5", format!("run {} succeeded, its worker saw {saw:?}", run.key));
                 }
             }
+            // An edit that came too late is corrected by the worker's word.
+            RunState::Cancelled => {
+                let taken_away =
+                    |code| matches!(code, ReasonCode::Edited | ReasonCode::Paused | ReasonCode::Deleted);
+                let by_edit = run.reason.as_ref().is_some_and(|reason| taken_away(reason.code));
+                // A worker that died may have taken its word with it.
+                let lives = |(_, worker, _): &&&(Timestamp, Incarnation, Start)| self.alive.contains(worker);
+                let saw = started
+                    .first()
+                    .filter(lives)
+                    .and_then(|(_, worker, _)| self.workers[worker].ended(run.key, run.attempt));
+                if by_edit && matches!(saw, Some(ReportKind::Succeeded { .. })) {
+                    self.fail(
+                        "I5",
+                        format!("run {} is cancelled by an edit, its worker saw {saw:?}", run.key),
+                    );
+                }
+            }
             RunState::Failed | RunState::Dead if !presumed => {
                 let saw = started
                     .first()

@@ -393,3 +393,13 @@ fn a_worker_is_asked_what_became_of_a_run_of_a_deleted_job() {
     let ended = owner.hear(ANN, &running, succeeded(-1.0));
     assert!(ended.iter().any(|effect| matches!(effect, Effect::Advance { .. })), "{ended:?}");
 }
+
+/// A standby may have armed it already: what its worker reports is about a job of the shard.
+#[test]
+fn a_new_job_is_known_of_before_its_rows_are_read() {
+    let new = JobId::new(8);
+    let mut owner = Scene::owner(&job(json!({})), Vec::new());
+    assert!(!owner.engine().has_seen(new));
+    owner.feed(changed(2, new, &[]));
+    assert!(owner.engine().has_seen(new));
+}

@@ -39,6 +39,8 @@ pub(crate) struct Faulty {
     lost: Mutex<HashMap<&'static str, VecDeque<Lost>>>,
     forgotten: Mutex<HashMap<&'static str, Box<dyn Any + Send>>>,
     held: Mutex<HashMap<&'static str, Arc<Gate>>>,
+    /// Which database it says that it is.
+    instance: Mutex<String>,
 }
 
 /// Where calls wait.
@@ -55,10 +57,16 @@ impl Faulty {
             lost: Mutex::default(),
             forgotten: Mutex::default(),
             held: Mutex::default(),
+            instance: Mutex::default(),
         }
     }
 
     /// Nothing arrives until it is up again.
+    /// Another database answers from now on.
+    pub(crate) fn answer_as(&self, instance: &str) {
+        instance.clone_into(&mut self.instance.lock().unwrap());
+    }
+
     pub(crate) fn set_down(&self, down: bool) {
         self.down.store(down, Ordering::SeqCst);
     }
@@ -290,6 +298,10 @@ impl Store for Faulty {
             None => self.inner.ready().await,
             Some(_) => Err(unavailable("ready")),
         }
+    }
+
+    async fn instance(&self) -> Result<String, StoreError> {
+        Ok(self.instance.lock().unwrap().clone())
     }
 
     async fn close(&self) {

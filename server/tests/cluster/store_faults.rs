@@ -176,7 +176,16 @@ async fn a_run_that_finds_its_worker_while_the_store_is_looked_at_starts() {
 }
 
 #[tokio::test]
-async fn a_run_whose_end_a_database_failover_lost_is_ended_once_more() {
+async fn a_run_whose_end_a_database_failover_lost_is_ended_once_more_where_a_write_was_in_doubt() {
+    an_end_that_was_lost_is_recorded_again(|faulty| faulty.lose("commit_slices", &[Lost::Request])).await;
+}
+
+#[tokio::test]
+async fn a_run_whose_end_a_database_failover_lost_is_ended_once_more_where_no_write_noticed_it() {
+    an_end_that_was_lost_is_recorded_again(|faulty| faulty.answer_as("the replica")).await;
+}
+
+async fn an_end_that_was_lost_is_recorded_again(fail_over: impl Fn(&Faulty)) {
     let (cluster, faulty) = faulty_cluster().await;
     let job = cluster.job("now", json!({"schedule": {"type": "api"}})).await;
     let server = cluster.server("s1", "a").await;
@@ -190,11 +199,11 @@ async fn a_run_whose_end_a_database_failover_lost_is_ended_once_more() {
         }
     };
     eventually("the run is under way", state(RunState::Running)).await;
-    // The commit of its end is acknowledged and lost, and then the connections break.
+    // The commit of its end is acknowledged and lost, and then another database answers.
     faulty.forget("advance", vec![true]);
     eventually("the end is acknowledged", || async { (!faulty.is_to_forget("advance")).then_some(()) }).await;
     assert_eq!(cluster.store.run(key).await.unwrap().unwrap().state, RunState::Running);
-    faulty.lose("commit_slices", &[Lost::Request]);
+    fail_over(&faulty);
     eventually("the end is recorded again", state(RunState::Succeeded)).await;
     once_each(&worker);
     server.stop().await;

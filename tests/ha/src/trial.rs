@@ -150,6 +150,11 @@ impl<'a> Trial<'a> {
         self.record().tolerated_share = share;
     }
 
+    /// Gives fires that a change plans anew more time, beginning with the change's answer.
+    pub fn allow_for_changes(&self, bound: Duration) {
+        self.record().change_bound_ms = i64::try_from(bound.as_millis()).ok();
+    }
+
     /// How many takeovers were seen since the trial began.
     pub fn takeovers(&self) -> usize {
         let samples = self.watch.samples(self.record().from_ms, i64::MAX);

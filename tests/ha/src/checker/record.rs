@@ -24,6 +24,10 @@ pub struct Record {
     pub to_ms: i64,
     /// The latest that a fire may start after its time.
     pub bound_ms: i64,
+    /// The same for a fire that a change planned anew, after the change's answer, where the case allows it more time: the way to the stores is
+    /// slow, and planning goes that way some ten times.
+    #[serde(default)]
+    pub change_bound_ms: Option<i64>,
     /// What was to fire when.
     pub jobs: Vec<JobHistory>,
     /// Triggers that were answered.

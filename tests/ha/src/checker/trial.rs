@@ -259,9 +259,10 @@ impl<'a> Judge<'a> {
             return;
         }
         let next = job.versions.get(version + 1);
-        // A pause or a deletion may take along what was due at that very moment.
+        // A pause or a deletion may take along what was due at that very moment, or was planned at that moment by a change that took effect late.
+        let planned = job.versions[version].acknowledged_ms.map_or(fire, |at| at.max(fire));
         let overtaken =
-            |next: &Version| next.schedule.is_none() && fire >= next.sent_ms - self.record.bound_ms;
+            |next: &Version| next.schedule.is_none() && planned >= next.sent_ms - self.record.bound_ms;
         let Some(at) = started else {
             if !(run.state == "cancelled" && next.is_some_and(overtaken)) {
                 self.found.add(
@@ -279,7 +280,8 @@ impl<'a> Judge<'a> {
             (change.sent_ms - ARMING_MS..=until).contains(&fire)
         });
         let allowed_from = change.and_then(|change| change.acknowledged_ms).map_or(fire, |at| at.max(fire));
-        if at > (allowed_from + self.record.bound_ms) * 1_000 {
+        let bound = self.record.change_bound_ms.filter(|_| change.is_some()).unwrap_or(self.record.bound_ms);
+        if at > (allowed_from + bound) * 1_000 {
             self.found.add(
                 Fault::TooLate,
                 &run.id,

@@ -484,3 +484,43 @@ fn a_record_is_the_same_after_it_was_kept() {
     let kept: Record = serde_json::from_slice(&serde_json::to_vec(&record).unwrap()).unwrap();
     assert_eq!(serde_json::to_value(&kept).unwrap(), serde_json::to_value(&record).unwrap());
 }
+
+#[test]
+fn a_pause_takes_along_what_a_change_that_took_effect_late_had_planned_into_the_past() {
+    let found = |answered_ms: i64| {
+        seeded(|record| {
+            let versions = &mut record.jobs[1].versions;
+            versions[1].acknowledged_ms = Some(answered_ms);
+            let pause = Version {
+                mark: 2,
+                schedule: None,
+                sent_ms: 43_000,
+                effective_ms: (43_005, 43_005),
+                acknowledged_ms: Some(43_020),
+                ..Version::default()
+            };
+            versions.push(pause);
+            for run in record.runs.iter_mut().filter(|run| run.job == EDITED && run.fire_time_ms > 40_300) {
+                (run.state, run.reason, run.started_ms) = ("cancelled".into(), "paused".into(), None);
+            }
+            record.lines.retain(|line| line.job != EDITED || line.fire_time_ms < 40_300);
+            record.arms.retain(|arm| !arm.run.starts_with("2-4") && !arm.run.starts_with("2-5"));
+        })
+    };
+    assert_eq!(
+        found(42_900),
+        [],
+        "the fire at 40.5 s was planned at 42.9 s, and 42.5 s is just before the pause"
+    );
+    assert_eq!(found(40_320), [(Fault::NotStarted, "2-40500".into())]);
+}
+
+#[test]
+fn more_time_for_changes_is_none_for_other_fires() {
+    let late = |record: &mut Record, id: &str| {
+        record.change_bound_ms = Some(3_000);
+        start_of(record, id).at_us += 2_500_000;
+    };
+    assert_eq!(seeded(|record| late(record, "2-40500")), []);
+    assert_eq!(seeded(|record| late(record, "1-25000")), [(Fault::TooLate, "1-25000".into())]);
+}
