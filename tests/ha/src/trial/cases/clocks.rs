@@ -55,7 +55,7 @@ async fn one_jumps(trial: &mut Trial<'_>, owner: bool) {
     let (broken, from) = (trial.fault(format!("the clock of {} jumps by {by} ms", server.name)), now_ms());
     server.shift_clock(trial.lab.folder(), by);
     trial.lasts(trial.seconds(8.0, 15.0)).await;
-    is_right_again(trial, broken, from).await;
+    is_right_again(trial, broken, from, by).await;
 }
 
 async fn drift(trial: &mut Trial<'_>) {
@@ -66,7 +66,7 @@ async fn drift(trial: &mut Trial<'_>) {
         server.shift_clock(trial.lab.folder(), step);
         trial.lasts(0.1).await;
     }
-    is_right_again(trial, broken, from).await;
+    is_right_again(trial, broken, from, 200).await;
 }
 
 async fn worker_jumps(trial: &mut Trial<'_>) {
@@ -106,13 +106,16 @@ async fn two_jump(trial: &mut Trial<'_>) {
     }
     // One is ahead, one behind: the one that is right is the median of three.
     trial.lasts(trial.seconds(8.0, 15.0)).await;
-    is_right_again(trial, broken, from).await;
+    is_right_again(trial, broken, from, jumps[0].max(-jumps[1])).await;
 }
 
-/// Sets all clocks right, and lets the workers forget the wrong ones, so that the next trial does not begin with two liars.
-async fn is_right_again(trial: &Trial<'_>, broken: Broken, from: i64) {
+/// Sets all clocks right that were wrong by at most so many milliseconds, and lets the workers forget the wrong ones and follow the right ones,
+/// so that the next trial does not begin with two liars.
+async fn is_right_again(trial: &Trial<'_>, broken: Broken, from: i64, by: i64) {
     trial.lab.servers.iter().for_each(|server| server.shift_clock(trial.lab.folder(), 0));
-    trial.lasts(REMEMBERED_SECONDS).await;
+    // The middle of two clocks is wrong by half of what one is, and a worker follows by a tenth of the time that passes.
+    let followed = by.unsigned_abs() as f64 / 2.0 * 10.0 / 1_000.0;
+    trial.lasts(REMEMBERED_SECONDS + followed).await;
     trial.healed(broken);
     let why =
         "of the two servers of this group one is no majority: their workers take the middle of both clocks";
