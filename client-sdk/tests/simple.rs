@@ -125,7 +125,7 @@ async fn a_disarmed_run_does_not_start() {
     let this = order.run.unwrap();
     server.arm(order.clone());
     server.until_report(this, ReportKind::Armed).await;
-    let disarm = v1::Disarm { run: Some(this), attempt: 1, plan_no: 1, shard: 0, job_version: 0 };
+    let disarm = v1::Disarm { run: Some(this), attempt: 1, plan_no: 1, shard: 0, job_version: 0, epoch: 0 };
     server.send(ToWorker::Disarms(v1::DisarmBatch { disarms: vec![disarm] }));
     server.until_report(this, ReportKind::Disarmed).await;
     // A run of another job that is due later is the proof that the time has passed.

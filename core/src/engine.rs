@@ -354,6 +354,8 @@ pub enum Effect {
         /// The job's version in force, as far as the engine knows it: the worker withdraws whatever it has armed of older ones, of other
         /// runs too, and refuses older Arms from now on, whoever sends them. Zero where it is not known.
         job_version: JobVersion,
+        /// The epoch of the owner that asks: one that was replaced without knowing it withdraws nothing that its successor armed.
+        epoch: Epoch,
     },
     /// Ask a running handler to stop.
     CancelAttempt {

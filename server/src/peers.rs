@@ -399,6 +399,13 @@ impl Peers {
         copied.epoch == Some(news.epoch)
     }
 
+    /// What came of other owners' plans of a shard while this server believed to own it was not taken: they are asked for again.
+    pub(crate) fn forget_plans_of(&self, shard: ShardId) {
+        for link in self.inner().links.values_mut() {
+            link.plans.remove(&shard);
+        }
+    }
+
     async fn plan_wanted(&self, peer: &ServerId, shard: ShardId) {
         if let Some(handle) = self.switchboard.shard(shard) {
             handle.request(Request::TellPlan { to: peer.clone() }).await;

@@ -456,6 +456,7 @@ impl ShardLoop {
         }
         self.forget_looks();
         self.step(Input::Disown);
+        self.shell.peers.forget_plans_of(self.id);
         self.shell.maps.disown(self.id);
         self.traces.clear();
         for (_, pending) in self.triggers.drain() {

@@ -234,8 +234,8 @@ impl Engine {
             Event::Disarms(disarms) => {
                 for disarm in disarms {
                     let Some(run) = disarm.run else { continue };
-                    let v1::Disarm { attempt, plan_no, shard, job_version, .. } = disarm;
-                    self.step(Input::Disarm { run: run.into(), attempt, plan_no, shard, job_version });
+                    let v1::Disarm { attempt, plan_no, shard, job_version, epoch, .. } = disarm;
+                    self.step(Input::Disarm { run: run.into(), attempt, plan_no, shard, job_version, epoch });
                 }
             }
             Event::Cancel(cancel) => {

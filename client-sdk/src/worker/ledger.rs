@@ -121,6 +121,8 @@ pub(crate) enum Input {
         shard: u32,
         /// Of the job in force; zero where it was not told.
         job_version: u32,
+        /// Of the owner that asks; zero for any.
+        epoch: u64,
     },
     Cancel {
         run: crate::run_id::RunKey,
@@ -252,10 +254,10 @@ impl Ledger {
                     self.arm(now, arm, out);
                 }
             }
-            Input::Disarm { run, attempt, plan_no, shard, job_version } => {
+            Input::Disarm { run, attempt, plan_no, shard, job_version, epoch } => {
                 self.learn_version(now, run.job, job_version, out);
                 for reduce in [false, true] {
-                    self.disarm(now, AttemptKey { run, attempt, reduce }, plan_no, shard, out);
+                    self.disarm(now, AttemptKey { run, attempt, reduce }, plan_no, (shard, epoch), out);
                 }
             }
             Input::Cancel { run, attempt, grace_ms, why } => {

@@ -160,6 +160,11 @@ impl Engine {
             open.refused.retain(|worker| *worker != by);
             open.last_refusal = None;
         }
+        if reason.code == ReasonCode::Edited {
+            // Withdrawn by somebody else, not turned down.
+            let open = self.owned_mut().runs.get_mut(&key).expect("looked up above");
+            open.refused.retain(|worker| *worker != by);
+        }
         if named {
             // Its tombstone is the proof that a move needs.
             self.place(now, key);

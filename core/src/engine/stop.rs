@@ -2,7 +2,7 @@
 
 use super::open_run::{CancelWish, OpenRun, Phase};
 use super::{Arm, Effect, Engine};
-use crate::ids::{AttemptNo, Incarnation, JobVersion, PlanNo, RunKey};
+use crate::ids::{AttemptNo, Incarnation, PlanNo, RunKey};
 use crate::job::JobKind;
 use crate::run::{Reason, ReasonCode, RunState};
 use crate::time::Timestamp;
@@ -124,9 +124,9 @@ impl Engine {
 
     pub(super) fn disarm(&mut self, to: Incarnation, key: RunKey, attempt: AttemptNo, plan_no: PlanNo) {
         if self.roster.is_connected(to) {
-            let job_version =
-                self.owned.as_ref().map_or(JobVersion::default(), |owned| owned.jobs.version(key.job));
-            self.effects.push(Effect::Disarm { to, key, attempt, plan_no, job_version });
+            let known = self.owned.as_ref().map(|owned| (owned.jobs.version(key.job), owned.epoch));
+            let (job_version, epoch) = known.unwrap_or_default();
+            self.effects.push(Effect::Disarm { to, key, attempt, plan_no, job_version, epoch });
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use carillon_core::engine::{Arm, HandlerInfo, HeldRun, Refusal, Report, ReportKind, WorkerInfo};
-use carillon_core::ids::{AttemptNo, Incarnation, JobId, JobVersion, PlanNo, RunKey};
+use carillon_core::ids::{AttemptNo, Epoch, Incarnation, JobId, JobVersion, PlanNo, RunKey};
 use carillon_core::job::Overlap;
 use carillon_core::run::ReasonCode;
 use carillon_core::time::{Span, Timestamp};
@@ -159,6 +159,8 @@ impl Worker {
         if let Some(entry) = self.entries.get_mut(&id) {
             if newer(entry) && matches!(entry.state, State::Armed) {
                 entry.arm = arm;
+            } else if entry.arm.plan_no == arm.plan_no {
+                entry.arm.epoch = entry.arm.epoch.max(arm.epoch);
             }
             let (kind, plan_no) = (self.present(id), self.entries[&id].arm.plan_no);
             return self.say(now, id, plan_no, kind);
@@ -230,6 +232,7 @@ impl Worker {
         attempt: AttemptNo,
         plan_no: PlanNo,
         version: JobVersion,
+        epoch: Epoch,
     ) {
         self.learn_version(now, key.job, version);
         let id = (key, attempt);
@@ -238,7 +241,13 @@ impl Worker {
         let Some(entry) = self.entries.get_mut(&id) else {
             return self.say(now, id, plan_no, ReportKind::Disarmed);
         };
-        if matches!(entry.state, State::Armed | State::Queued) && entry.arm.plan_no <= plan_no {
+        let pending = matches!(entry.state, State::Armed | State::Queued);
+        if pending && entry.arm.epoch > epoch {
+            // By an owner that was replaced without knowing it.
+            let (kind, plan_no) = (self.present(id), self.entries[&id].arm.plan_no);
+            return self.say(now, id, plan_no, kind);
+        }
+        if pending && entry.arm.plan_no <= plan_no {
             entry.arm.plan_no = plan_no;
             self.withdraw(id);
         }

@@ -78,13 +78,14 @@ impl ShardLoop {
                 self.shell.arms.sent(arm.key, arm.attempt, arm.to, self.shell.clock.now());
                 self.outbox.arm(arm.to, convert::arm(self.id, &arm));
             }
-            Effect::Disarm { to, key, attempt, plan_no, job_version } => {
+            Effect::Disarm { to, key, attempt, plan_no, job_version, epoch } => {
                 let disarm = Disarm {
                     run: Some(run_ref(key)),
                     attempt: attempt.get(),
                     plan_no: plan_no.get(),
                     shard: u32::from(self.id.index()),
                     job_version: job_version.get(),
+                    epoch: epoch.get(),
                 };
                 self.outbox.disarm(to, disarm);
             }

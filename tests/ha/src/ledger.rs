@@ -57,6 +57,9 @@ pub struct Armed {
     pub due_us: i64,
     /// When the worker was told, by the machine's clock, in microseconds since 1970.
     pub at_us: i64,
+    /// Which worker; known by where it was found.
+    #[serde(default)]
+    pub worker: String,
 }
 
 /// What happened in a handler.

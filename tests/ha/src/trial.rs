@@ -303,8 +303,10 @@ impl<'a> Trial<'a> {
         record.triggers = self.load.triggers(from, to);
         let known: HashSet<&str> = record.runs.iter().map(|run| run.id.as_str()).collect();
         for path in self.lab.ledgers() {
-            let arms = ledger::read::<ledger::Armed>(&path.with_extension("arms"));
-            record.arms.extend(arms.into_iter().filter(|armed| known.contains(armed.run.as_str())));
+            let worker = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+            let arms = ledger::read::<ledger::Armed>(&path.with_extension("arms")).into_iter();
+            let arms = arms.filter(|armed| known.contains(armed.run.as_str()));
+            record.arms.extend(arms.map(|armed| ledger::Armed { worker: worker.to_owned(), ..armed }));
         }
         record.lines.sort_by_key(|line| line.at_us);
         record.samples = self.watch.samples(from, to);

@@ -33,7 +33,11 @@ impl Ledger {
             // Of an earlier plan the present state tells more than a refusal: where the later plan is withdrawn, so is this one, and a
             // database that failed over may have lost it.
             if arm.plan_no <= known.plan_no || started {
-                return self.answer_state(now, key, known, out);
+                self.answer_state(now, key, known, out);
+                if arm.plan_no == known.plan_no {
+                    self.is_armed_under(key, arm.payload.epoch);
+                }
+                return;
             }
             self.withdraw(key);
             self.admit_waiting(now, key.run.job, out);
@@ -122,7 +126,7 @@ impl Ledger {
         now: ClusterTime,
         key: AttemptKey,
         plan_no: u32,
-        shard: u32,
+        (shard, epoch): (u32, u64),
         out: &mut Vec<Output>,
     ) {
         let tombstone = |start_by, plan_no, shard, kind| Entry {
@@ -154,7 +158,9 @@ impl Ledger {
             State::Over(over) => !Self::is_tombstone(over),
             _ => false,
         };
-        if too_late || known.plan_no > plan_no {
+        // One that was replaced without knowing it does not withdraw what its successor armed.
+        let replaced = epoch != 0 && known.state.pending().is_some_and(|arm| arm.payload.epoch > epoch);
+        if too_late || replaced || known.plan_no > plan_no {
             return self.answer_state(now, key, known, out);
         }
         let grave = tombstone(known.start_by, plan_no, known.shard, known.kind);
@@ -165,6 +171,14 @@ impl Ledger {
         self.answer_state(now, key, &grave, out);
         self.remember(now, key, grave);
         self.admit_waiting(now, key.run.job, out);
+    }
+
+    /// A later owner wants the same plan.
+    fn is_armed_under(&mut self, key: AttemptKey, epoch: u64) {
+        let pending = self.entries.get_mut(&key).and_then(|entry| entry.state.pending_mut());
+        if let Some(arm) = pending {
+            arm.payload.epoch = arm.payload.epoch.max(epoch);
+        }
     }
 
     pub(super) fn drain(&mut self, now: ClusterTime, out: &mut Vec<Output>) {

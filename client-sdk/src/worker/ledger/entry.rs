@@ -74,6 +74,13 @@ impl State {
             Self::Running(_) | Self::Over(_) => None,
         }
     }
+
+    pub(super) fn pending_mut(&mut self) -> Option<&mut Arm> {
+        match self {
+            Self::Armed(arm) | Self::BehindJob { arm, .. } | Self::BehindUnit { arm, .. } => Some(arm),
+            Self::Running(_) | Self::Over(_) => None,
+        }
+    }
 }
 
 impl Arm {

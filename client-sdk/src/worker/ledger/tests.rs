@@ -150,8 +150,14 @@ fn a_lower_plan_is_answered_with_what_became_of_the_higher_one_and_a_still_highe
 #[test]
 fn a_disarmed_plan_never_starts_but_the_edits_new_plan_does() {
     let mut bench = Bench::new();
-    let disarm =
-        |plan_no| Input::Disarm { run: key(500, 1).run, attempt: 1, plan_no, shard: 0, job_version: 0 };
+    let disarm = |plan_no| Input::Disarm {
+        run: key(500, 1).run,
+        attempt: 1,
+        plan_no,
+        shard: 0,
+        job_version: 0,
+        epoch: 0,
+    };
     bench.arm(0, arm(500, 1));
     assert_eq!(kinds(&bench.at(1, disarm(1))), [ReportKind::Disarmed]);
     assert_eq!(kinds(&bench.arm(2, arm(500, 1))), [ReportKind::Disarmed], "a late copy of the Arm");
@@ -168,13 +174,15 @@ fn a_job_version_that_a_disarm_names_withdraws_whatever_is_armed_of_older_ones()
     bench.arm(0, arm(600, 1));
     bench.arm(0, Arm { job_version: 2, ..arm(700, 1) });
     bench.arm(0, arm(500, 2));
-    let disarm = Input::Disarm { run: key(800, 1).run, attempt: 1, plan_no: 1, shard: 0, job_version: 2 };
+    let disarm =
+        Input::Disarm { run: key(800, 1).run, attempt: 1, plan_no: 1, shard: 0, job_version: 2, epoch: 0 };
     assert_eq!(
         kinds(&bench.at(1, disarm)),
         [ReportKind::Disarmed],
         "the others were withdrawn by the Arm of version 2"
     );
-    let disarm = Input::Disarm { run: key(800, 1).run, attempt: 1, plan_no: 1, shard: 0, job_version: 3 };
+    let disarm =
+        Input::Disarm { run: key(800, 1).run, attempt: 1, plan_no: 1, shard: 0, job_version: 3, epoch: 0 };
     let out = bench.at(2, disarm);
     assert_eq!(
         plans(&out),
@@ -188,9 +196,32 @@ fn a_job_version_that_a_disarm_names_withdraws_whatever_is_armed_of_older_ones()
 }
 
 #[test]
+fn an_owner_that_was_replaced_withdraws_nothing_that_its_successor_armed() {
+    let mut bench = Bench::new();
+    let by = |epoch| {
+        let armed = arm(500, 1);
+        Arm { payload: Payload { epoch, ..armed.payload.clone() }, ..armed }
+    };
+    let disarm = |epoch| Input::Disarm {
+        run: key(500, 1).run,
+        attempt: 1,
+        plan_no: 1,
+        shard: 0,
+        job_version: 0,
+        epoch,
+    };
+    bench.arm(0, by(2));
+    // The successor says the same, and is answered with what is armed already.
+    assert_eq!(kinds(&bench.arm(1, by(3))), [ReportKind::Armed]);
+    assert_eq!(kinds(&bench.at(2, disarm(2))), [ReportKind::Armed]);
+    assert_eq!(kinds(&bench.at(3, disarm(3))), [ReportKind::Disarmed]);
+}
+
+#[test]
 fn a_disarm_that_overtakes_its_arm_holds() {
     let mut bench = Bench::new();
-    let disarm = Input::Disarm { run: key(500, 1).run, attempt: 1, plan_no: 1, shard: 0, job_version: 0 };
+    let disarm =
+        Input::Disarm { run: key(500, 1).run, attempt: 1, plan_no: 1, shard: 0, job_version: 0, epoch: 0 };
     assert_eq!(kinds(&bench.at(0, disarm)), [ReportKind::Disarmed]);
     assert_eq!(kinds(&bench.arm(1, arm(500, 1))), [ReportKind::Disarmed]);
     assert!(started(&bench.at(5_000, Input::Tick)).is_empty());

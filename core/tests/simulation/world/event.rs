@@ -99,7 +99,7 @@ pub(crate) enum Cut {
 #[derive(Debug, Clone)]
 pub(crate) enum Message {
     Arm(Box<Arm>),
-    Disarm(RunKey, AttemptNo, PlanNo, JobVersion),
+    Disarm(RunKey, AttemptNo, PlanNo, JobVersion, Epoch),
     Cancel(RunKey, AttemptNo),
     Ack(u64),
 }
@@ -155,8 +155,8 @@ impl Event {
                 (worker, server).hash(hash);
                 match message {
                     Message::Arm(arm) => (arm.key, arm.attempt, arm.plan_no, arm.job_version).hash(hash),
-                    Message::Disarm(key, attempt, plan_no, version) => {
-                        (key, attempt, plan_no, version).hash(hash)
+                    Message::Disarm(key, attempt, plan_no, version, epoch) => {
+                        (key, attempt, plan_no, version, epoch).hash(hash)
                     }
                     Message::Cancel(key, attempt) => (key, attempt).hash(hash),
                     Message::Ack(seq) => seq.hash(hash),

@@ -244,11 +244,11 @@ impl World {
                     self.tell_worker(server, arm.to, Message::Arm(Box::new(arm)));
                 }
             }
-            Effect::Disarm { to, key, attempt, plan_no, job_version } => {
+            Effect::Disarm { to, key, attempt, plan_no, job_version, epoch } => {
                 self.note(|| {
                     format!("DISARM by {server}: {key} attempt {attempt} plan {plan_no} version {job_version} at {to}")
                 });
-                self.tell_worker(server, to, Message::Disarm(key, attempt, plan_no, job_version))
+                self.tell_worker(server, to, Message::Disarm(key, attempt, plan_no, job_version, epoch))
             }
             Effect::CancelAttempt { to, key, attempt, .. } => {
                 self.tell_worker(server, to, Message::Cancel(key, attempt))

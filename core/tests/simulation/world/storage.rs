@@ -154,6 +154,8 @@ impl World {
         if !owns {
             self.servers[server].owns = None;
             self.feed(server, Input::Disown);
+            // What others told of their plans before was not taken: it listens anew.
+            self.listening.retain(|(_, to)| *to != server);
         }
         !owns
     }

@@ -78,8 +78,8 @@ impl World {
                 }
                 at_worker.arm(now, *arm);
             }
-            Message::Disarm(key, attempt, plan_no, job_version) => {
-                at_worker.disarm(now, key, attempt, plan_no, job_version);
+            Message::Disarm(key, attempt, plan_no, job_version, epoch) => {
+                at_worker.disarm(now, key, attempt, plan_no, job_version, epoch);
                 if self.mutant == Mutant::NoTombstone {
                     at_worker.unbury(key, attempt);
                 }

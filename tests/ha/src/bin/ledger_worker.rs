@@ -65,8 +65,14 @@ struct Arms(Ledger);
 
 impl<S: Subscriber> Layer<S> for Arms {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-        let mut armed =
-            Armed { run: String::new(), attempt: 0, plan_no: 0, due_us: 0, at_us: ledger::now_us() };
+        let mut armed = Armed {
+            run: String::new(),
+            attempt: 0,
+            plan_no: 0,
+            due_us: 0,
+            at_us: ledger::now_us(),
+            worker: String::new(),
+        };
         event.record(&mut Fields(&mut armed));
         self.0.write(&armed);
     }

@@ -261,8 +261,8 @@ impl<'a> Judge<'a> {
         let next = job.versions.get(version + 1);
         // A pause or a deletion may take along what was due at that very moment, or was planned at that moment by a change that took effect late.
         let planned = job.versions[version].acknowledged_ms.map_or(fire, |at| at.max(fire));
-        let overtaken =
-            |next: &Version| next.schedule.is_none() && planned >= next.sent_ms - self.record.bound_ms;
+        let within = self.record.change_bound_ms.unwrap_or(self.record.bound_ms);
+        let overtaken = |next: &Version| next.schedule.is_none() && planned >= next.sent_ms - within;
         let Some(at) = started else {
             if !(run.state == "cancelled" && next.is_some_and(overtaken)) {
                 self.found.add(
@@ -376,8 +376,9 @@ impl<'a> Judge<'a> {
             .lines
             .get(run.id.as_str())
             .is_some_and(|lines| lines.iter().any(|line| line.worker == worker));
+        let armed = self.record.arms.iter().any(|arm| arm.run == run.id && arm.worker == worker);
         let lost = run.reason == "worker_lost" || run.past.iter().any(|past| past.reason == "worker_lost");
-        started || lost || run.worker == worker
+        started || armed || lost || run.worker == worker
     }
 
     fn phase(&self, fire: i64) -> usize {

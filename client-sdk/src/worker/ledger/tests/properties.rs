@@ -166,7 +166,7 @@ proptest! {
                     Input::Arms(vec![order])
                 }
                 Move::Disarm { run, job, attempt, plan_no } => {
-                    Input::Disarm { run: key(1_000 + run * 100, job).run, attempt, plan_no, shard: 0, job_version: 0 }
+                    Input::Disarm { run: key(1_000 + run * 100, job).run, attempt, plan_no, shard: 0, job_version: 0, epoch: 0 }
                 }
                 Move::Cancel { run, job, attempt, grace } => {
                     let run = key(1_000 + run * 100, job).run;

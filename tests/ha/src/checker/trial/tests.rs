@@ -81,6 +81,7 @@ fn fires(record: &mut Record, job: u32, fire: i64, mark: Option<u64>) {
         plan_no: 1,
         due_us: fire * 1_000,
         at_us: fire * 1_000 - 1_450_000,
+        worker: String::new(),
     });
 }
 
@@ -246,6 +247,14 @@ fn an_excuse_covers_its_time_its_group_and_its_worker_only() {
     assert_eq!(with(excuse(20_000, Some("101-1-2-2"), None)), 1);
     assert_eq!(with(excuse(20_000, None, Some("worker-1"))), 0);
     assert_eq!(with(excuse(20_000, None, Some("worker-2"))), 1);
+    // The worker that had it first, before it moved.
+    let armed = seeded(|record| {
+        never_started(record, "1-25000", "late");
+        record.excused.push(excuse(20_000, None, Some("worker-2")));
+        let arm = record.arms.iter_mut().find(|arm| arm.run == "1-25000").unwrap();
+        arm.worker = "worker-2".into();
+    });
+    assert_eq!(armed, []);
     let early = |excused: Excuse| {
         seeded(|record| {
             start_of(record, "1-25000").at_us -= 40_000;
