@@ -67,7 +67,8 @@ impl Jobs {
 
     fn insert(&mut self, job: Job, known: Option<Entry>, planned_until: Timestamp) {
         let id = job.id;
-        let known = known.filter(|entry| entry.job.job.version == job.version);
+        // Where a database that failed over lost an edit, the next one has its version again, and is another.
+        let known = known.filter(|entry| entry.job.job == job);
         let turn = known.as_ref().map_or(0, |entry| entry.turn);
         let compiled = match known {
             Some(entry) => entry.job,

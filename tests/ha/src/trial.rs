@@ -266,7 +266,9 @@ impl<'a> Trial<'a> {
     async fn is_normal(&self) {
         let deadline = Instant::now() + NORMAL_PATIENCE;
         while Instant::now() < deadline {
-            if self.watch.is_normal() && self.load.workers_are_seen(&self.lab.api()).await {
+            if self.watch.is_normal()
+                && self.load.workers_are_seen(&self.lab.api(), |group| self.watch.holders(group)).await
+            {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;

@@ -268,14 +268,20 @@ impl Load {
             .collect()
     }
 
-    /// Whether every worker that runs is connected, by the console.
-    pub async fn workers_are_seen(&self, api: &Api) -> bool {
+    /// Whether every worker that runs is connected to every holder of its group, by the console.
+    pub async fn workers_are_seen(&self, api: &Api, holders: impl Fn(&str) -> Vec<String>) -> bool {
         let mut seen = Vec::new();
         for group in &self.groups {
             let Ok(items) = api.try_items(&format!("/workers?group={}", group.id), 200).await else {
                 return false;
             };
-            seen.extend(items.iter().filter_map(|worker| worker["name"].as_str().map(str::to_owned)));
+            let wanted = holders(&group.id);
+            let by_all = |worker: &&Value| {
+                let servers = worker["servers"].as_array().map(Vec::as_slice).unwrap_or_default();
+                wanted.iter().all(|holder| servers.iter().any(|server| server == holder.as_str()))
+            };
+            let names = items.iter().filter(by_all).filter_map(|worker| worker["name"].as_str());
+            seen.extend(names.map(str::to_owned));
         }
         self.workers.iter().all(|worker| seen.contains(&worker.name))
     }

@@ -41,6 +41,7 @@ async fn soak(trial: &mut Trial<'_>) {
         (case.run)(trial).await;
         trial.lab.ground.network.heal_all();
         trial.is_normal().await;
-        trial.lasts(2.0).await;
+        // The next fault finds every holder with its plan and its streams again.
+        trial.lasts(5.0).await;
     }
 }
