@@ -13,13 +13,23 @@ interface FilterProps {
   first?: boolean;
   /** `enter` waits for the Enter key: for texts that mean something only when they are whole. */
   commit?: 'typing' | 'enter';
+  /** Has room for several words. */
+  wide?: boolean;
 }
 
 /** A pause in typing after which the list is asked for. */
 const PAUSE_MS = 250;
 
 /** The filter box of a list; `/` goes to it. */
-export function FilterBox({ value, onChange, placeholder, label, first = true, commit = 'typing' }: FilterProps) {
+export function FilterBox({
+  value,
+  onChange,
+  placeholder,
+  label,
+  first = true,
+  commit = 'typing',
+  wide = false,
+}: FilterProps) {
   const say = useWords(uiWords);
   const [text, setText] = useState(value);
   useEffect(() => setText(value), [value]);
@@ -61,7 +71,7 @@ export function FilterBox({ value, onChange, placeholder, label, first = true, c
           </Kbd>
         ) : null
       }
-      style={{ flex: '1 1 240px', maxWidth: 420 }}
+      style={wide ? { flex: '1 1 420px' } : { flex: '1 1 240px', maxWidth: 420 }}
     />
   );
 }

@@ -155,7 +155,7 @@ export function AuditPage() {
           onChange={(action) => change({ action: action ?? undefined })}
           searchable
           clearable
-          w={190}
+          w={165}
         />
         <Select
           aria-label={say('outcome')}
@@ -167,7 +167,7 @@ export function AuditPage() {
           value={search.outcome ?? null}
           onChange={(outcome) => change({ outcome: outcome ?? undefined })}
           clearable
-          w={170}
+          w={150}
         />
         <Select
           aria-label={say('range')}

@@ -108,7 +108,7 @@ export function JobsPage() {
         <span className={classes.schedule} title={scheduleTitle(job)}>
           <Sentence of={job} />
           {job.schedule.type === 'cron' && job.schedule.time_zone && (
-            <span className="muted"> · {job.schedule.time_zone}</span>
+            <span className={`muted ${classes.zone}`}> · {job.schedule.time_zone}</span>
           )}
         </span>
       ),

@@ -193,6 +193,7 @@ export function RunsPage() {
           placeholder={say('box')}
           label={say('box_hint')}
           commit="enter"
+          wide
         />
         <Select
           aria-label={say('job')}
