@@ -144,6 +144,26 @@ test('one changes the own password and stays signed in here, and nowhere else', 
   await expect(elsewhere).toHaveURL(/\/sign-in/);
 });
 
+test('one sees where one is signed in, and signs out there from here', async ({ open, api, guard }) => {
+  const ann = await person(api);
+  const here = await open(ann);
+  const elsewhere = await open(ann);
+  await elsewhere.goto('jobs');
+  await expect(elsewhere.getByRole('heading', { level: 1, name: 'Jobs' })).toBeVisible();
+
+  await here.goto('settings');
+  const panel = here.getByRole('region', { name: 'Where you are signed in' });
+  await expect(panel.getByRole('listitem')).toHaveCount(2);
+  await expect(panel.getByText('This browser')).toHaveCount(1);
+  guard.expect(401, /./);
+  await panel.getByRole('button', { name: 'Sign out', exact: true }).click();
+  await expect(panel.getByRole('listitem')).toHaveCount(1);
+  await elsewhere.reload();
+  await expect(elsewhere).toHaveURL(/\/sign-in/);
+  await here.reload();
+  await expect(here.getByRole('heading', { level: 1, name: 'Settings and about' })).toBeVisible();
+});
+
 test('the audit trail says who changed what, from what to what', async ({ page, api }) => {
   const name = fresh('audited');
   const job = await api.job(name, 'hello', { description: 'as it was' });
@@ -165,6 +185,9 @@ test('the audit trail says who changed what, from what to what', async ({ page, 
   await expect(page.getByRole('dialog')).toContainText('job.pause');
   await page.keyboard.press('Escape');
   await expect(page.getByRole('dialog')).toHaveCount(0);
+  await choose(page, 'Outcome', 'Done');
+  await choose(page, 'Time', 'Last hour');
+  await expect(page).toHaveURL(/outcome=ok&range=1h|range=1h&outcome=ok/);
   await choose(page, 'Action', 'Job created');
   await expect(page.locator('tr[data-index]')).toHaveCount(1);
   await expect(page).toHaveURL(/action=job\.create/);

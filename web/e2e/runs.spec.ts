@@ -39,6 +39,23 @@ test('the timeline tells who armed a run and how long ahead, when it started and
   await expect(steps.nth(3)).toContainText(/ran for.*Finished/s);
 });
 
+test('the ledger shows every fire, or only those that did not run and why', async ({ page, api }) => {
+  const job = await api.job(fresh('orphan'), 'nobody-has-this-handler', {
+    schedule: { type: 'fixed_rate', every: '1s' },
+    start_window: '1s',
+    misfire: { policy: 'skip' },
+  });
+  const missed = async () => (await api.get<{ items: unknown[] }>(`/jobs/${job.id}/fires?state=missed,skipped`)).items;
+  await expect.poll(async () => (await missed()).length, { timeout: 60_000 }).toBeGreaterThan(0);
+  await page.goto(`jobs/${job.id}?tab=fires`);
+  const rows = page.getByRole('table', { name: 'Ledger' }).locator('tbody tr[data-index]');
+  await expect(rows.filter({ hasText: 'Planned' }).first()).toBeVisible();
+  await page.getByRole('switch', { name: 'Only those that did not run' }).click();
+  await expect(rows.filter({ hasText: 'Planned' })).toHaveCount(0);
+  await expect(rows.first()).toContainText(/Missed|Skipped/);
+  await expect(rows.first()).toContainText('No worker');
+});
+
 test('what another window starts appears by itself', async ({ page, api }) => {
   const name = fresh('live');
   const job = await api.job(name, 'hello', { params: { name: 'another window' } });
