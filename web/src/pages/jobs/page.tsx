@@ -10,13 +10,13 @@ import { useWords } from '#/i18n';
 import { forAll, inBulk, type Treated } from '#/lib/bulk';
 import { parseDuration } from '#/lib/duration';
 import { newKey } from '#/lib/key';
+import { useSentence } from '#/lib/sentence';
 import { Confirm } from '#/ui/confirm';
 import { FilterBox } from '#/ui/filter';
 import { GroupLink, GroupSelect } from '#/ui/group';
 import { List } from '#/ui/list';
 import { IconToneOn, IconTonePaused } from '#/ui/marks';
 import { Page } from '#/ui/page';
-import { Sentence } from '#/ui/sentence';
 import { Outcomes, ToneBadge } from '#/ui/state';
 import { Empty } from '#/ui/states';
 import { BulkBar, type Column } from '#/ui/table';
@@ -75,6 +75,7 @@ export function JobsPage() {
     {
       id: 'name',
       header: say('name'),
+      width: 215,
       cell: (job) => (
         <div className={classes.name}>
           <Link to="/jobs/$job" params={{ job: String(job.id) }} className="plain ellipsis" preload="intent">
@@ -104,19 +105,12 @@ export function JobsPage() {
       id: 'schedule',
       header: say('schedule'),
       from: 700,
-      cell: (job) => (
-        <span className={classes.schedule} title={scheduleTitle(job)}>
-          <Sentence of={job} />
-          {job.schedule.type === 'cron' && job.schedule.time_zone && (
-            <span className={`muted ${classes.zone}`}> · {job.schedule.time_zone}</span>
-          )}
-        </span>
-      ),
+      cell: (job) => <ScheduleText job={job} />,
     },
     {
       id: 'next',
       header: say('next'),
-      width: 128,
+      width: 116,
       cell: (job) =>
         job.enabled && job.next_fires[0] ? (
           <Time at={job.next_fires[0]} show="relative" />
@@ -128,7 +122,7 @@ export function JobsPage() {
     {
       id: 'lateness',
       header: say('lateness'),
-      width: 126,
+      width: 116,
       align: 'right',
       from: 1000,
       cell: (job) => <LastLateness job={job} />,
@@ -136,7 +130,7 @@ export function JobsPage() {
     {
       id: 'group',
       header: say('group'),
-      width: 150,
+      width: 125,
       from: 820,
       cell: (job) => <GroupLink group={job.group} plain />,
     },
@@ -289,6 +283,24 @@ export function JobsPage() {
         {asking === 'trigger' ? say('trigger_text') : say('pause_text')}
       </Confirm>
     </Page>
+  );
+}
+
+/** What the schedule means, and the zone of its clock where the sentence does not name it. */
+function ScheduleText({ job }: { job: Job }) {
+  const { schedule } = job;
+  const sentence = useSentence(schedule, job.schedule_sentence);
+  const zone = schedule.type === 'cron' ? schedule.time_zone : undefined;
+  return (
+    <span className={classes.schedule} title={scheduleTitle(job)}>
+      {sentence}
+      {zone && !sentence.includes(zone) && (
+        <>
+          {' '}
+          <span className={`muted ${classes.zone}`}>· {zone}</span>
+        </>
+      )}
+    </span>
   );
 }
 
