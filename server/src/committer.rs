@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use carillon_core::change::{Advance, Move, Slice, TriggeredRun};
+use carillon_core::engine::Report;
 use carillon_core::ids::{AttemptNo, Epoch, Incarnation, JobId, RunKey, ServerId, ShardId};
 use carillon_core::run::Run;
 use carillon_core::time::Timestamp;
@@ -52,6 +53,11 @@ pub(crate) enum Operation {
         /// Under which it was asked for; none for a standby.
         epoch: Option<Epoch>,
     },
+    /// Finds out whether a run of a job that the shard does not know is one of the shard's all the same.
+    Stray {
+        from: Incarnation,
+        report: Box<Report>,
+    },
 }
 
 impl Operation {
@@ -60,7 +66,7 @@ impl Operation {
         let rows = match self {
             Self::Slice(slice) => slice.runs.len(),
             Self::Insert(runs) => runs.len(),
-            Self::Trigger(_) | Self::NextAttempt { .. } | Self::Read { .. } => 1,
+            Self::Trigger(_) | Self::NextAttempt { .. } | Self::Read { .. } | Self::Stray { .. } => 1,
             Self::Advance { steps, .. } => steps.len(),
             Self::Move(moves) => moves.len(),
         };
@@ -71,7 +77,7 @@ impl Operation {
     fn is_urgent(&self) -> bool {
         match self {
             Self::Trigger(_) | Self::Move(_) | Self::Insert(_) | Self::Read { .. } => true,
-            Self::Slice(_) | Self::Advance { .. } | Self::NextAttempt { .. } => false,
+            Self::Slice(_) | Self::Advance { .. } | Self::NextAttempt { .. } | Self::Stray { .. } => false,
         }
     }
 }
@@ -127,6 +133,12 @@ pub(crate) enum DoneKind {
         only: Option<JobId>,
         epoch: Option<Epoch>,
         answer: ReadAnswer,
+    },
+    /// What a worker said of a run of a job that the shard does not know, and whether its row is one of the shard's.
+    Stray {
+        from: Incarnation,
+        report: Box<Report>,
+        of_shard: bool,
     },
 }
 

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::arms::Arms;
 use crate::clock::Clock;
-use crate::committer::{Done, Lane};
+use crate::committer::{Done, Lane, Operation};
 use crate::events::{Events, Tally};
 use crate::figures::Figures;
 use crate::map::MapHub;
@@ -364,22 +364,25 @@ impl ShardLoop {
 
     fn take_report(&mut self, from: Incarnation, report: Report) {
         let owned = self.engine.view(Timestamp::EPOCH).epoch.is_some();
-        // A worker may only speak of runs of its own group: those of another one's jobs are none of this shard's.
-        // A job may be deleted while its last run goes on.
+        // A worker may only speak of runs of its own group: those of another one's jobs are none of this shard's. Of a job that is not known
+        // here the row tells: it may be new, and found by another holder first, or deleted before this server had the shard.
         let ours = self.engine.is_open(report.key) || self.engine.has_seen(report.key.job);
         if owned && !ours {
-            if self.may_be_new(report.key.job) {
-                // Nobody told of it, and another holder found it in the store: its worker says this again.
-                return self.look_for_unknown_job();
-            }
-            tracing::debug!(run = %report.key, shard = %self.id, worker = %from, "a report about a run of no job of the shard is dropped");
-            self.outbox.ack(from, report.seq);
-            return;
+            return self.store(Operation::Stray { from, report: Box::new(report) });
         }
         if report.kind == ReportKind::Armed {
             self.shell.arms.taken(report.key, report.attempt, from, report.at);
         }
         self.step(Input::Report(from, report));
+    }
+
+    /// Takes a report about a job that is not known here, if the run is one of the shard's.
+    fn take_stray(&mut self, from: Incarnation, report: Report, of_shard: bool) {
+        if of_shard {
+            return self.step(Input::Report(from, report));
+        }
+        tracing::debug!(run = %report.key, shard = %self.id, worker = %from, "a report about a run of another shard is dropped");
+        self.outbox.ack(from, report.seq);
     }
 
     fn take_request(&mut self, request: Request) {

@@ -242,7 +242,8 @@ impl World {
                     .first()
                     .filter(lives)
                     .and_then(|(_, worker, _)| self.workers[worker].ended(run.key, run.attempt));
-                if by_edit && matches!(saw, Some(ReportKind::Succeeded { .. })) {
+                let lost = self.corrections_lost.contains(&run.key);
+                if by_edit && !lost && matches!(saw, Some(ReportKind::Succeeded { .. })) {
                     self.fail(
                         "I5",
                         format!("run {} is cancelled by an edit, its worker saw {saw:?}", run.key),

@@ -107,6 +107,8 @@ pub(crate) struct World {
     failed_over_at: Option<Timestamp>,
     /// Runs that lost a move then: with another roster they may be given to another worker once more, which the protocol does not rule out.
     pub(crate) moves_lost: BTreeSet<RunKey>,
+    /// Runs that a worker's word had put right after an edit had cancelled them, which a failover undid.
+    pub(crate) corrections_lost: BTreeSet<RunKey>,
     coordinator: Coordinator,
     pub(crate) servers: Vec<Server>,
     /// How far each server's clock is off, in milliseconds.
@@ -156,6 +158,7 @@ impl World {
             replica: None,
             failed_over_at: None,
             moves_lost: BTreeSet::new(),
+            corrections_lost: BTreeSet::new(),
             coordinator: Coordinator::default(),
             servers: (0..SERVERS).map(|_| Server::new(shard)).collect(),
             offsets: (0..SERVERS).map(|_| offset()).collect(),

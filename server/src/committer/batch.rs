@@ -26,7 +26,7 @@ impl Kind {
             Operation::Trigger(_) => Self::Trigger,
             Operation::Advance { .. } | Operation::NextAttempt { .. } => Self::Advance,
             Operation::Move(_) => Self::Move,
-            Operation::Read { .. } => Self::Read,
+            Operation::Read { .. } | Operation::Stray { .. } => Self::Read,
         }
     }
 }

@@ -201,10 +201,18 @@ impl Writer {
     async fn reads(&self, work: Vec<Work>) {
         let reads = work.into_iter().map(|Work { shard, operation, done }| async move {
             let rows = operation.rows();
-            if let Operation::Read { only, epoch } = operation {
-                let answer = self.read_plan(shard, only).await;
-                let _ = done.send(Done { rows, kind: DoneKind::Read { only, epoch, answer } });
-            }
+            let kind = match operation {
+                Operation::Read { only, epoch } => {
+                    let answer = self.read_plan(shard, only).await;
+                    DoneKind::Read { only, epoch, answer }
+                }
+                Operation::Stray { from, report } => {
+                    let of_shard = self.run(report.key).await.is_some_and(|run| run.shard == shard);
+                    DoneKind::Stray { from, report, of_shard }
+                }
+                _ => return,
+            };
+            let _ = done.send(Done { rows, kind });
         });
         futures::future::join_all(reads).await;
     }

@@ -250,6 +250,7 @@ impl ShardLoop {
                 self.step(Input::NextAttempt { key, attempt, applied });
             }
             DoneKind::Read { only, epoch, answer } => self.take_read(only, epoch, answer),
+            DoneKind::Stray { from, report, of_shard } => self.take_stray(from, *report, of_shard),
         }
     }
 }

@@ -4,7 +4,6 @@
 //! A look is an operation in the shard's lane, so that what is read includes what was written before it, and what was written after it is
 //! heard of after it. The engine goes on meanwhile.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use carillon_core::engine::{Input, JobSnapshot, Snapshot};
@@ -32,17 +31,9 @@ const BETWEEN_BREAKS: Duration = Duration::from_secs(5);
 /// How often the shard is looked at for jobs that nobody knows: requests for wrong jobs must not keep the store busy.
 const LOOK_FOR_JOB_EVERY: Duration = Duration::from_secs(1);
 
-/// For so long a job that workers speak of and nobody knows may be one that nobody told of: some looks at the store.
-const MAY_BE_NEW_FOR: Duration = Duration::from_secs(10);
-
-/// So many unknown jobs are remembered; a worker that makes some up gains nothing.
-const MOST_UNKNOWN_JOBS: usize = 100;
-
 /// What is to be looked at later.
 #[derive(Debug, Default)]
 pub(super) struct Looking {
-    /// Jobs that workers spoke of and nobody knows, and since when.
-    unknown: HashMap<JobId, Instant>,
     last_stall: Option<Instant>,
     last_break: Option<Instant>,
     /// When the shard is looked at, or was last, for a job that nobody knows.
@@ -70,15 +61,6 @@ impl ShardLoop {
     /// Reads all of the shard, or a job of it, after everything that was handed to the store so far.
     pub(super) fn look_at(&mut self, only: Option<JobId>) {
         self.store(Operation::Read { only, epoch: self.epoch });
-    }
-
-    /// Whether a job that nobody knows may be a new one that the store would show.
-    pub(super) fn may_be_new(&mut self, job: JobId) -> bool {
-        let unknown = &mut self.looking.unknown;
-        if unknown.len() >= MOST_UNKNOWN_JOBS && !unknown.contains_key(&job) {
-            return false;
-        }
-        unknown.entry(job).or_insert_with(Instant::now).elapsed() < MAY_BE_NEW_FOR
     }
 
     /// Has the shard looked at for a job that nobody knows: it may be new.

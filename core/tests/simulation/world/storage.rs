@@ -3,7 +3,7 @@
 use carillon_core::change::Insertion;
 use carillon_core::engine::{Effect, Input};
 use carillon_core::ids::{JobId, RunKey};
-use carillon_core::run::Run;
+use carillon_core::run::{Run, RunState};
 use rand::RngExt;
 
 use super::{Cut, Event, Mutant, SERVERS, World};
@@ -184,6 +184,11 @@ impl World {
                 before.is_some_and(|before| before.attempt == run.attempt && before.plan_no < run.plan_no)
             };
             self.moves_lost.extend(self.store.runs.values().filter(lost).map(|run| run.key));
+            let corrected = |run: &&Run| {
+                let before = replica.runs.get(&run.key);
+                before.is_some_and(|before| before.state == RunState::Cancelled && run.state != before.state)
+            };
+            self.corrections_lost.extend(self.store.runs.values().filter(corrected).map(|run| run.key));
             self.store = *replica;
             // Connections break; a server that stands still sees it when it goes on.
             for server in 0..SERVERS {
