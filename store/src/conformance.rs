@@ -128,6 +128,8 @@ promises! {
         a_count_stops_at_its_cap,
         the_last_end_is_that_of_the_newest_final_run,
         outcomes_are_the_newest_of_each_job,
+        runs_of_many_jobs_in_many_states_are_merged,
+        a_histogram_counts_the_runs_of_a_job,
         the_failed_runs_of_a_job_are_found_among_many,
         old_runs_of_a_group_go,
         old_runs_go_with_all_that_belongs_to_them;

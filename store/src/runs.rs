@@ -118,6 +118,17 @@ pub trait RunStore {
         limit: usize,
     ) -> Result<Vec<Outcome>, StoreError>;
 
+    /// How many runs of `job` fired in each step of `[from, to)`, by state: the step's first instant, counted from `from` on, the state and the count;
+    /// in no particular order, without empty ones. Runs that fired before the newest `limit` are not counted.
+    async fn histogram(
+        &self,
+        job: JobId,
+        from: Timestamp,
+        to: Timestamp,
+        step: Span,
+        limit: usize,
+    ) -> Result<Vec<(Timestamp, RunState, usize)>, StoreError>;
+
     /// When the newest run of `job` became final: where a fixed delay goes on after a failover.
     async fn last_final(&self, job: JobId) -> Result<Option<Timestamp>, StoreError>;
 

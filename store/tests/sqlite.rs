@@ -56,10 +56,10 @@ async fn a_missing_migration_is_named_and_each_is_applied_once() {
     let mut applied = Vec::new();
     for migrated in migrating {
         let report = migrated.await.unwrap();
-        assert_eq!(report.version, 2);
+        assert_eq!(report.version, 3);
         applied.extend(report.applied);
     }
-    assert_eq!(applied, ["0001_initial", "0002_observed"]);
+    assert_eq!(applied, ["0001_initial", "0002_observed", "0003_pages"]);
     for store in stores {
         store.ready().await.unwrap();
         store.close().await;

@@ -21,8 +21,9 @@ use crate::problem::{Problem, Result};
 /// Bars unless the request says: one for a few pixels of a wide page.
 const BARS: u32 = 60;
 
-/// Rows of a job that are read for its histogram; beyond it the oldest are left out, and the answer says so.
-const MOST_ROWS: usize = 5_000;
+/// Runs of a job that are counted for its histogram, some ten milliseconds of reading an index; beyond it the oldest are left out, and the
+/// answer says so.
+const MOST_RUNS: usize = 20_000;
 
 pub(crate) fn enter(operations: &mut Operations) {
     operations.read::<__path_runs_histogram, _, _>(runs_histogram, Need::Person);
@@ -57,7 +58,7 @@ pub(crate) struct Histogram {
     step: Span,
     /// The bars, oldest first, without gaps.
     bars: Vec<Bar>,
-    /// Whether every run was counted; false where a job has more than 5,000 in that time, of which the newest are.
+    /// Whether every run was counted; false where a job has more than 20,000 in that time, of which the newest are.
     complete: bool,
 }
 
@@ -135,16 +136,16 @@ async fn runs_histogram(
         if !visible {
             return Err(Problem::not_found("job", job));
         }
-        let rows = console.store.outcomes(&[job], Some(from), to, MOST_ROWS).await?;
-        complete = rows.len() < MOST_ROWS;
-        for row in rows {
-            let Some(bar) = bars.get_mut(place(row.key.fire_time)) else { continue };
-            match row.state {
-                RunState::Succeeded => bar.succeeded += 1,
-                state if state.is_dead_letter() => bar.failed += 1,
-                RunState::Missed => bar.missed += 1,
-                RunState::Skipped => bar.skipped += 1,
-                _ => bar.other += 1,
+        let counts = console.store.histogram(job, first, to, step, MOST_RUNS).await?;
+        complete = counts.iter().map(|(.., runs)| runs).sum::<usize>() < MOST_RUNS;
+        for (at, state, runs) in counts {
+            let (Some(bar), runs) = (bars.get_mut(place(at)), runs as u64) else { continue };
+            match state {
+                RunState::Succeeded => bar.succeeded += runs,
+                state if state.is_dead_letter() => bar.failed += runs,
+                RunState::Missed => bar.missed += runs,
+                RunState::Skipped => bar.skipped += runs,
+                _ => bar.other += runs,
             }
         }
         return Ok(Json(Histogram { step, bars, complete }));

@@ -84,7 +84,7 @@ enum TriggerWord {
 const MOST_JOBS: usize = 200;
 
 /// Runs looked through by one request for what no index knows; the page is then short, and its cursor goes on behind them.
-const MOST_LOOKED_AT: usize = 5_000;
+const MOST_LOOKED_AT: usize = 2_000;
 
 /// What no index knows: checked run by run.
 #[derive(Default)]
@@ -116,7 +116,7 @@ impl Sieve {
 
 /// List runs
 ///
-/// Newest first. `trigger`, `worker` and `min_lateness` are looked for in at most 5,000 runs a request: a short page with a cursor goes on there.
+/// Newest first. `trigger`, `worker` and `min_lateness` are looked for in at most 2,000 runs a request: a short page with a cursor goes on there.
 #[utoipa::path(get, path = "/api/v1/runs", tag = "runs", params(RunParams), responses(
     (status = 200, description = "Those that you may see.", body = Page<RunView>),
 ))]

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use carillon_core::ids::{GroupId, JobId, RunKey, ShardId};
-use carillon_core::run::{Attempt, Run};
-use carillon_core::time::Timestamp;
+use carillon_core::run::{Attempt, Run, RunState};
+use carillon_core::time::{Span, Timestamp};
 
 use crate::StoreError;
 use crate::database::Backend;
@@ -85,6 +85,20 @@ impl<B: Backend> RunStore for B {
         let jobs: Arc<[JobId]> = jobs.into();
         self.read("read the jobs' outcomes", move |db| {
             Box::pin(history::outcomes(db, jobs.clone(), from, to, limit))
+        })
+        .await
+    }
+
+    async fn histogram(
+        &self,
+        job: JobId,
+        from: Timestamp,
+        to: Timestamp,
+        step: Span,
+        limit: usize,
+    ) -> Result<Vec<(Timestamp, RunState, usize)>, StoreError> {
+        self.read("count the job's runs over time", move |db| {
+            Box::pin(history::histogram(db, job, (from, to), step, limit))
         })
         .await
     }

@@ -69,6 +69,7 @@ pub async fn pages_of_runs_join_without_gap_or_overlap(store: SharedStore) {
 /// Group, job, states, time range, scheduled fires only; together too.
 pub async fn every_filter_restricts(store: SharedStore) {
     let fixture = Fixture::new(store.clone()).await;
+    let elsewhere = Fixture::new(store.clone()).await;
     let (one, two) = (fixture.job("one").await, fixture.job("two").await);
     let mut runs = Vec::new();
     for (job, second, ordinal, state) in [
@@ -105,6 +106,20 @@ pub async fn every_filter_restricts(store: SharedStore) {
         (range(Some(2), Some(3)), vec![2, 1]),
         (RunFilter { scheduled_only: true, ..mine() }, vec![3, 1, 4, 0]),
         (RunFilter { job: Some(one.id), scheduled_only: true, ..states(&[RunState::Succeeded]) }, vec![0]),
+        (
+            RunFilter { jobs: vec![one.id, two.id], ..states(&[RunState::Dead, RunState::Running]) },
+            vec![5, 1, 4],
+        ),
+        (RunFilter { jobs: vec![two.id, one.id, two.id], ..range(Some(2), Some(4)) }, vec![3, 2, 1]),
+        (RunFilter { jobs: vec![two.id], groups: Some(vec![elsewhere.group]), ..mine() }, vec![]),
+        (
+            RunFilter { job: Some(one.id), groups: Some(vec![elsewhere.group, fixture.group]), ..mine() },
+            vec![3, 2, 1, 0],
+        ),
+        (
+            RunFilter { job: Some(two.id), groups: Some(vec![elsewhere.group]), ..states(&[RunState::Dead]) },
+            vec![],
+        ),
     ] {
         let expected: Vec<RunKey> = expected.into_iter().map(|index: usize| runs[index].key).collect();
         let found = store.list_runs(&filter, None, 100).await.unwrap();
@@ -174,6 +189,60 @@ pub async fn outcomes_are_the_newest_of_each_job(store: SharedStore) {
     let mut names = store.job_names(&[two.id, one.id]).await.unwrap();
     names.sort();
     assert_eq!(names, [(one.id, "one".to_owned()), (two.id, "two".to_owned())]);
+}
+
+/// Many ranges are merged: jobs and states by the dozen, page by page.
+pub async fn runs_of_many_jobs_in_many_states_are_merged(store: SharedStore) {
+    let fixture = Fixture::new(store.clone()).await;
+    let states = [RunState::Planned, RunState::Dead, RunState::Succeeded, RunState::Failed, RunState::Missed];
+    let (mut jobs, mut runs) = (Vec::new(), Vec::new());
+    for number in 0..14_u64 {
+        let job = fixture.job(&format!("job {number}")).await;
+        jobs.push(job.id);
+        for second in 1..=6 {
+            // The first jobs' runs are the oldest, so that what is found first must give way.
+            let mut run = fixture.run(job.id, second + number);
+            run.state = states[(number + second) as usize % states.len()];
+            runs.push(run);
+        }
+    }
+    store.insert_runs(&runs).await.unwrap();
+    runs.sort_by_key(|run| std::cmp::Reverse(run.key));
+    for states in [&states[..], &states[1..4]] {
+        let filter = RunFilter { jobs: jobs.clone(), states: states.to_vec(), ..RunFilter::default() };
+        let expected: Vec<RunKey> =
+            runs.iter().filter(|run| states.contains(&run.state)).map(|run| run.key).collect();
+        let (mut seen, mut before) = (Vec::new(), None);
+        loop {
+            let page = store.list_runs(&filter, before, 9).await.unwrap();
+            let Some(last) = page.last() else { break };
+            before = Some(last.key);
+            seen.extend(page.iter().map(|run| run.key));
+        }
+        assert_eq!(seen, expected);
+        assert_eq!(store.count_runs(&filter, 1_000).await.unwrap(), expected.len());
+    }
+}
+
+/// By step and state, from the first instant on; the newest where there are too many.
+pub async fn a_histogram_counts_the_runs_of_a_job(store: SharedStore) {
+    let fixture = Fixture::new(store.clone()).await;
+    let (job, other) = (fixture.job("job").await, fixture.job("other").await);
+    let runs = fixture.plan(job.id, 1..=9).await;
+    fixture.plan(other.id, 1..=9).await;
+    for run in [&runs[0], &runs[3], &runs[4]] {
+        assert!(fixture.advance(run.key, 1, ended(RunState::Succeeded, fixture.at(20))).await);
+    }
+    let step = Span::from_secs(4);
+    let count = async |limit| {
+        let mut bars = store.histogram(job.id, fixture.at(2), fixture.at(9), step, limit).await.unwrap();
+        bars.sort();
+        bars
+    };
+    let (planned, succeeded) = (RunState::Planned, RunState::Succeeded);
+    let bar = |second, state, runs| (fixture.at(second), state, runs);
+    assert_eq!(count(100).await, [bar(2, planned, 2), bar(2, succeeded, 2), bar(6, planned, 3)]);
+    assert_eq!(count(4).await, [bar(2, succeeded, 1), bar(6, planned, 3)], "the newest");
 }
 
 /// A job's rare states are found beside another job's, page by page.

@@ -12,6 +12,7 @@ use crate::{MigrationReport, StoreError};
 const MIGRATIONS: &[Migration] = &[
     Migration { name: "0001_initial", sql: include_str!("../../../sql/mysql/0001_initial.sql") },
     Migration { name: "0002_observed", sql: include_str!("../../../sql/mysql/0002_observed.sql") },
+    Migration { name: "0003_pages", sql: include_str!("../../../sql/mysql/0003_pages.sql") },
 ];
 
 /// How long to wait for another process that migrates: longer than any migration of an empty or small database takes.

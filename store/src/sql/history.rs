@@ -1,5 +1,6 @@
 //! Reading runs, and dropping old ones.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use carillon_core::ids::{GroupId, JobId, RunKey, ShardId};
@@ -92,10 +93,10 @@ pub(crate) async fn attempts<D: Database>(db: &mut D, key: RunKey) -> Result<Vec
 
 /// The ways through the run table that answer a filter, each in key order; their answers are merged.
 enum Path {
-    /// Along `run_of_job`.
-    Job(JobId),
     /// Along `run_of_job`, one range for each.
     Jobs(Vec<JobId>),
+    /// Along `run_of_job_in_state`, one range for each pair.
+    JobsInStates(Vec<(JobId, RunState)>),
     /// Along `run_in_state`, one range for each pair.
     States(Vec<(RunState, i64)>),
     /// Along `run_in_state`, all pairs in one range after the other, sorted afterwards: for states that few runs have, in many shards.
@@ -104,12 +105,15 @@ enum Path {
     Time,
 }
 
-/// The most (state, shard) ranges that are worth a look each, at some ten microseconds a look; more of them mean groups or states so
-/// many that reading backwards along the primary key finds matches soon.
+/// The most ranges that are worth a look each, at some ten microseconds a look; more of them mean groups, jobs or states so many that
+/// reading backwards along the primary key finds matches soon.
 const MAX_RANGES: usize = 720;
 
 /// Ranges of one statement: a statement of some 15 kB.
 const RANGES_A_QUERY: usize = 50;
+
+/// Ranges of a page's first statement. What they give bounds how far back the others are read.
+const FIRST_RANGES: usize = 10;
 
 /// Whether few runs have a state, whatever the jobs: nearly all end well.
 fn is_rare(state: RunState) -> bool {
@@ -134,55 +138,73 @@ async fn search<D: Database>(db: &mut D, filter: &RunFilter) -> Result<Option<Se
     if filter.scheduled_only {
         conditions.push("ordinal = 0".to_owned());
     }
-    let shards = shards_of_filter(db, filter).await?;
+    let mut shards = shards_of_filter(db, filter).await?;
     if shards.as_ref().is_some_and(Vec::is_empty) {
         return Ok(None);
     }
-    let in_states = (!filter.states.is_empty())
-        .then(|| format!("state IN ({})", list(filter.states.iter().map(|state| i64::from(state.code())))));
+    let mut states = filter.states.clone();
+    states.sort();
+    states.dedup();
+    let mut jobs = filter.job.map_or_else(|| filter.jobs.clone(), |job| vec![job]);
+    jobs.sort();
+    jobs.dedup();
+    let of_jobs = !jobs.is_empty();
+    if of_jobs && let Some(some) = &shards {
+        // No index of jobs knows the shards: looked up here once, they need not be looked up with every run.
+        let known = shards_of_jobs(db, &jobs).await?;
+        let deleted = known.len() < jobs.len();
+        jobs.retain(|job| known.get(job).is_none_or(|shard| some.contains(shard)));
+        if !deleted {
+            shards = None;
+        }
+        if jobs.is_empty() {
+            return Ok(None);
+        }
+    }
+    let in_states = (!states.is_empty())
+        .then(|| format!("state IN ({})", list(states.iter().map(|state| i64::from(state.code())))));
     let in_shards = shards.as_ref().map(|shards| format!("shard IN ({})", list(shards.iter().copied())));
+    let in_jobs = of_jobs.then(|| format!("job IN ({})", list(jobs.iter().map(|job| i64::from(job.get())))));
 
-    let all_rare = !filter.states.is_empty() && filter.states.iter().copied().all(is_rare);
-    let path = match filter.job {
-        // The job's own index does not know the states: to find the few failed ones among a million runs it would read them all.
-        Some(job) if all_rare => match shard_of_job(db, job).await? {
-            Some(shard) => {
-                conditions.push(format!("job = {job}"));
-                Path::States(filter.states.iter().map(|state| (*state, shard)).collect())
-            }
-            None => Path::Job(job),
-        },
-        Some(job) => Path::Job(job),
-        None if !filter.jobs.is_empty() && !all_rare => Path::Jobs(filter.jobs.clone()),
-        None => match ranges(db, filter, shards).await? {
+    let all_rare = !states.is_empty() && states.iter().copied().all(is_rare);
+    let path = match (of_jobs, states.is_empty()) {
+        (true, true) => Path::Jobs(jobs),
+        (true, false) if jobs.len() * states.len() <= MAX_RANGES => Path::JobsInStates(
+            jobs.iter().flat_map(|job| states.iter().map(|state| (*job, *state))).collect(),
+        ),
+        (true, false) if !all_rare => Path::Jobs(jobs),
+        _ => match ranges(db, &states, shards).await? {
             Some(ranges) => Path::States(ranges),
             None if all_rare => Path::Rare,
             None => Path::Time,
         },
     };
-    if filter.job.is_none() && !filter.jobs.is_empty() && !matches!(path, Path::Jobs(_)) {
-        conditions.push(format!("job IN ({})", list(filter.jobs.iter().map(|job| i64::from(job.get())))));
-    }
-    if !matches!(path, Path::States(_)) {
-        conditions.extend(in_states);
-        conditions.extend(in_shards);
-    }
+    let (knows_jobs, knows_states, knows_shards) = match &path {
+        Path::Jobs(_) => (true, false, false),
+        Path::JobsInStates(_) => (true, true, false),
+        Path::States(_) => (false, true, true),
+        Path::Rare | Path::Time => (false, false, false),
+    };
+    conditions.extend(in_jobs.filter(|_| !knows_jobs));
+    conditions.extend(in_states.filter(|_| !knows_states));
+    conditions.extend(in_shards.filter(|_| !knows_shards));
     Ok(Some(Search { path, conditions: conditions.join(" AND ") }))
 }
 
-/// The number of a job's shard, which never changes. By primary key of `job`; none for a deleted one.
-async fn shard_of_job<D: Database>(db: &mut D, job: JobId) -> Result<Option<i64>, StoreError> {
-    let found = db.query_one("SELECT shard FROM job WHERE job = ?", values![job]).await?;
-    found.map(|mut row| row.take()).transpose()
+/// The numbers of the jobs' shards, which never change. By primary key of `job`; none for deleted ones.
+async fn shards_of_jobs<D: Database>(db: &mut D, jobs: &[JobId]) -> Result<HashMap<JobId, i64>, StoreError> {
+    let jobs = list(jobs.iter().map(|job| i64::from(job.get())));
+    let rows = db.query(&format!("SELECT job, shard FROM job WHERE job IN ({jobs})"), Vec::new()).await?;
+    rows.into_iter().map(|mut row| Ok((row.take()?, row.take()?))).collect()
 }
 
 /// The (state, shard) ranges of a filter, when there are few.
 async fn ranges<D: Database>(
     db: &mut D,
-    filter: &RunFilter,
+    states: &[RunState],
     shards: Option<Vec<i64>>,
 ) -> Result<Option<Vec<(RunState, i64)>>, StoreError> {
-    if filter.states.is_empty() && shards.is_none() {
+    if states.is_empty() && shards.is_none() {
         return Ok(None);
     }
     let shards = match shards {
@@ -195,9 +217,7 @@ async fn ranges<D: Database>(
             rows.into_iter().map(|mut row| row.take()).collect::<Result<_, _>>()?
         }
     };
-    let mut states = if filter.states.is_empty() { RunState::ALL.to_vec() } else { filter.states.clone() };
-    states.sort();
-    states.dedup();
+    let states = if states.is_empty() { &RunState::ALL } else { states };
     if shards.len() * states.len() > MAX_RANGES {
         return Ok(None);
     }
@@ -231,13 +251,16 @@ fn list(numbers: impl Iterator<Item = i64>) -> String {
 fn ranges_of<D: Database>(search: &Search) -> Vec<String> {
     let conditions = &search.conditions;
     match &search.path {
-        Path::Job(job) => {
-            let table = D::indexed("run", "run_of_job");
-            vec![format!("FROM {table} WHERE job = {job} AND {conditions}")]
-        }
         Path::Jobs(jobs) => {
             let table = D::indexed("run", "run_of_job");
             jobs.iter().map(|job| format!("FROM {table} WHERE job = {job} AND {conditions}")).collect()
+        }
+        Path::JobsInStates(pairs) => {
+            let table = D::indexed("run", "run_of_job_in_state");
+            let range = |(job, state): &(JobId, RunState)| {
+                format!("FROM {table} WHERE job = {job} AND state = {} AND {conditions}", state.code())
+            };
+            pairs.iter().map(range).collect()
         }
         Path::States(pairs) => {
             let table = D::indexed("run", "run_in_state");
@@ -272,30 +295,42 @@ pub(crate) async fn list_runs<D: Database>(
     let limit = limit.min(MAX_PAGE);
     const NEWEST_FIRST: &str = "ORDER BY fire_time DESC, job DESC, ordinal DESC";
     let ranges = ranges_of::<D>(&search);
-    if let ([range], Path::Job(_) | Path::Time) = (ranges.as_slice(), &search.path) {
+    if let [range] = ranges.as_slice()
+        && !matches!(search.path, Path::Rare)
+    {
         let select = RUN.replace("FROM run", "");
         let rows =
             db.query(&format!("{select} {range} {earlier} {NEWEST_FIRST} LIMIT {limit}"), Vec::new()).await?;
         return read_runs(db, rows).await;
     }
     // First the keys, which stand in the index; then the rows of those that the page shows.
-    let mut keys = Vec::new();
-    for some in ranges.chunks(RANGES_A_QUERY) {
+    let mut keys: Vec<RunKey> = Vec::new();
+    let (mut rest, mut together) = (ranges.as_slice(), FIRST_RANGES);
+    while !rest.is_empty() && limit > 0 {
+        let (some, others) = rest.split_at(rest.len().min(together));
+        (rest, together) = (others, RANGES_A_QUERY);
+        // Once the page is full, only what is newer than its last run can come into it.
+        let later = match keys.last() {
+            Some(last) if keys.len() == limit => format!("AND fire_time >= {}", last.fire_time.as_millis()),
+            _ => String::new(),
+        };
         let parts: Vec<String> = some
             .iter()
             .enumerate()
             .map(|(part, range)| {
                 format!(
-                    "SELECT * FROM (SELECT fire_time, job, ordinal {range} {earlier} {NEWEST_FIRST} LIMIT {limit}) AS part_{part}"
+                    "SELECT * FROM (SELECT fire_time, job, ordinal {range} {earlier} {later} {NEWEST_FIRST} LIMIT {limit}) AS part_{part}"
                 )
             })
             .collect();
-        for mut row in db.query(&parts.join(" UNION ALL "), Vec::new()).await? {
+        let parts = parts.join(" UNION ALL ");
+        let newest = format!("SELECT * FROM ({parts}) AS parts {NEWEST_FIRST} LIMIT {limit}");
+        for mut row in db.query(&newest, Vec::new()).await? {
             keys.push(read_key(&mut row)?);
         }
+        keys.sort_by_key(|key| std::cmp::Reverse(*key));
+        keys.truncate(limit);
     }
-    keys.sort_by_key(|key| std::cmp::Reverse(*key));
-    keys.truncate(limit);
     let rows = db.query_runs(RUN, &keys, false).await?;
     let mut runs = read_runs(db, rows).await?;
     runs.sort_by_key(|run| std::cmp::Reverse(run.key));
@@ -382,6 +417,34 @@ pub(crate) async fn outcomes<D: Database>(
     // The parts of a UNION come in any order.
     outcomes.sort_by_key(|outcome| (outcome.key.job, std::cmp::Reverse(outcome.key)));
     Ok(outcomes)
+}
+
+/// Along `run_of_job` to the last run that counts, and along `run_of_job_in_state`, one range for each state, from there on. An instant less
+/// what is left of it by the step is the same in every database, which a division is not.
+pub(crate) async fn histogram<D: Database>(
+    db: &mut D,
+    job: JobId,
+    between: (Timestamp, Timestamp),
+    step: Span,
+    limit: usize,
+) -> Result<Vec<(Timestamp, RunState, usize)>, StoreError> {
+    let (from, to, step) = (between.0.as_millis(), between.1.as_millis(), step.as_millis());
+    let last = format!(
+        "SELECT fire_time FROM {} WHERE job = {job} AND fire_time >= {from} AND fire_time < {to}
+         ORDER BY fire_time DESC LIMIT 1 OFFSET {}",
+        D::indexed("run", "run_of_job"),
+        limit.saturating_sub(1)
+    );
+    let last = db.query_one(&last, Vec::new()).await?.map(|mut row| row.take::<Timestamp>()).transpose()?;
+    let least = last.map_or(from, |last| last.as_millis());
+    let states = list(RunState::ALL.into_iter().map(|state| i64::from(state.code())));
+    let sql = format!(
+        "SELECT fire_time - (fire_time - {from}) % {step} AS bar, state, COUNT(*) FROM {}
+         WHERE job = {job} AND state IN ({states}) AND fire_time >= {least} AND fire_time < {to} GROUP BY bar, state",
+        D::indexed("run", "run_of_job_in_state"),
+    );
+    let rows = db.query(&sql, Vec::new()).await?;
+    rows.into_iter().map(|mut row| Ok((row.take()?, row.take()?, row.take()?))).collect()
 }
 
 /// Along `run_of_job`, backwards past the open runs.

@@ -648,7 +648,7 @@ export interface paths {
         };
         /**
          * List runs
-         * @description Newest first. `trigger`, `worker` and `min_lateness` are looked for in at most 5,000 runs a request: a short page with a cursor goes on there.
+         * @description Newest first. `trigger`, `worker` and `min_lateness` are looked for in at most 2,000 runs a request: a short page with a cursor goes on there.
          *
          *     Needs a sign-in or any token; shows what is visible to it.
          */
@@ -1725,7 +1725,7 @@ export interface components {
         Histogram: {
             /** @description The bars, oldest first, without gaps. */
             bars: components["schemas"]["Bar"][];
-            /** @description Whether every run was counted; false where a job has more than 5,000 in that time, of which the newest are. */
+            /** @description Whether every run was counted; false where a job has more than 20,000 in that time, of which the newest are. */
             complete: boolean;
             /**
              * @description How much time a bar covers.
