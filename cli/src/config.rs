@@ -126,6 +126,8 @@ concern! {
         server_away_after: Span = "10s";
         /// How long a cancelled or timed out handler has before it is given up, 100ms to 5m.
         cancel_grace: Span = "5s";
+        /// How much log of an attempt is kept, in MiB, 1 to 4095.
+        log_megabytes: u32 = "10";
     }
 }
 
@@ -291,6 +293,11 @@ impl Config {
                 format!("{number} is not between 1 and {}", i32::MAX),
             );
         }
+        check(
+            (1..=4_095).contains(&self.limits.log_megabytes),
+            "limits.log_megabytes",
+            format!("{} is not between 1 and 4095", self.limits.log_megabytes),
+        );
         let root = &self.zookeeper.root;
         check(
             root.len() >= 2 && root.starts_with('/') && !root.ends_with('/'),

@@ -206,6 +206,7 @@ fn server_config(config: &Config) -> Outcome<ServerConfig> {
     told.engine.horizon = config.limits.horizon;
     told.engine.lost_after = config.limits.worker_lost_after;
     told.engine.grace = config.limits.cancel_grace;
+    told.log_limit = u64::from(config.limits.log_megabytes) << 20;
     told.away_grace = config.limits.server_away_after.into();
     // Its predecessor's session has to end first: twice that, and a little.
     told.join_patience = Duration::from(config.zookeeper.session_timeout) * 2 + Duration::from_secs(3);
@@ -252,6 +253,7 @@ pub(crate) fn make_console(
         told.pages = Pages::Folder(folder.clone());
     }
     told.keep_days = config.console.keep_days.max(1);
+    told.log_limit = u64::from(config.limits.log_megabytes) << 20;
     told.objective = Objective {
         target: config.console.slo_target,
         share: 1.0 - f64::from(config.console.slo_budget_ppm.min(1_000_000)) / 1_000_000.0,

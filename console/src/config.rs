@@ -38,6 +38,8 @@ pub struct ConsoleConfig {
     pub objective: Objective,
     /// How many days final runs are kept, with their logs, unless their task group says otherwise (default 30).
     pub keep_days: u32,
+    /// The most log bytes that the servers keep of an attempt, for people.
+    pub log_limit: u64,
 }
 
 impl ConsoleConfig {
@@ -57,6 +59,7 @@ impl ConsoleConfig {
             pages: Pages::default(),
             objective: Objective::default(),
             keep_days: 30,
+            log_limit: carillon_store::logs::MAX_LOG_BYTES,
         }
     }
 }

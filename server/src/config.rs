@@ -28,6 +28,9 @@ pub struct ServerConfig {
     pub engine: EngineConfig,
     /// How long a join waits for its predecessor's session to end (default 15 s: more than twice a session of 6 s).
     pub join_patience: Duration,
+    /// The most log bytes kept of an attempt (default [`carillon_store::logs::MAX_LOG_BYTES`], at most
+    /// [`carillon_store::logs::LONGEST_LOG_BYTES`]).
+    pub log_limit: u64,
     /// How long workers gather reports (default 20 ms): the price of a batch against the time to an acknowledgement.
     pub report_interval: Duration,
     /// How long the committer gathers what may share a transaction (default 2 ms): below what anyone notices.
@@ -54,6 +57,7 @@ impl ServerConfig {
             tls: None,
             engine: EngineConfig::default(),
             join_patience: Duration::from_secs(15),
+            log_limit: carillon_store::logs::MAX_LOG_BYTES,
             report_interval: Duration::from_millis(20),
             commit_gather: Duration::from_millis(2),
             commit_lanes: None,

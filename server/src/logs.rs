@@ -7,7 +7,7 @@ use std::time::Duration;
 use carillon_core::ids::{AttemptNo, GroupId, Incarnation, JobId, RunKey, ShardId};
 use carillon_proto::v1::{LogAck, ServerMessage, server_message::Message};
 use carillon_store::SharedStore;
-use carillon_store::logs::{LogChunk, MAX_LOG_BYTES};
+use carillon_store::logs::LogChunk;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -70,6 +70,8 @@ pub(crate) struct LogWriter {
     pub(crate) switchboard: Arc<Switchboard>,
     pub(crate) metrics: Metrics,
     pub(crate) receiver: mpsc::Receiver<Incoming>,
+    /// The most bytes kept of an attempt.
+    pub(crate) limit: u64,
     pub(crate) groups: HashMap<JobId, Option<GroupId>>,
     pub(crate) refused: HashSet<RunKey>,
     pub(crate) shared: HashMap<(RunKey, AttemptNo), SharedLog>,
@@ -159,14 +161,14 @@ impl LogWriter {
         }
         *next = chunk.chunk_no + 1;
         (chunk.chunk_no, chunk.offset) = (shared.length as u32, shared.length);
-        shared.length = shared.length.saturating_add(chunk.text.len() as u64).min(MAX_LOG_BYTES + 1);
+        shared.length = shared.length.saturating_add(chunk.text.len() as u64).min(self.limit + 1);
         Numbered::Next
     }
 
     /// Whether a chunk is stored. One that is not is acknowledged all the same, since saying it again would not help.
     async fn is_taken(&mut self, group: GroupId, chunk: &LogChunk) -> bool {
-        if chunk.offset.saturating_add(chunk.text.len() as u64) > MAX_LOG_BYTES {
-            self.refuse(chunk.run, "its log is longer than 10 MiB");
+        if chunk.offset.saturating_add(chunk.text.len() as u64) > self.limit {
+            self.refuse(chunk.run, "its log is longer than logs are kept");
             return false;
         }
         if self.group_of(chunk.run.job).await != Some(group) {

@@ -12,6 +12,7 @@ use carillon_proto::v1::peer_server::PeerServer;
 use carillon_proto::v1::worker_gateway_server::WorkerGatewayServer;
 use carillon_proto::v1::{GoAway, ServerMessage, server_message::Message};
 use carillon_store::SharedStore;
+use carillon_store::logs::LONGEST_LOG_BYTES;
 use prometheus_client::registry::Registry;
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
@@ -163,6 +164,7 @@ impl Server {
             switchboard: switchboard.clone(),
             metrics: metrics.clone(),
             receiver: log_receiver,
+            limit: config.log_limit.min(LONGEST_LOG_BYTES),
             groups: HashMap::new(),
             refused: HashSet::new(),
             shared: HashMap::new(),
@@ -193,6 +195,7 @@ impl Server {
         let gateway = Arc::new(Gateway {
             server: config.id.to_string(),
             report_interval: config.report_interval,
+            log_limit: config.log_limit,
             clock: clock.clone(),
             tokens: WorkerTokens::new(store.clone(), clock.clone()),
             switchboard: switchboard.clone(),

@@ -20,16 +20,22 @@ pub struct LogChunk {
     pub text: String,
 }
 
-/// The most log bytes kept for an attempt; the worker writes a marker where it drops lines.
+/// The most log bytes that servers keep for an attempt unless they are told otherwise: a chatty job that fires each second fills 600 MB a
+/// minute with it. The worker writes a marker where it drops lines.
 pub const MAX_LOG_BYTES: u64 = 10 * 1024 * 1024;
+
+/// The longest log that can be kept: chunks of a log that many workers write are numbered by their offsets, in 32 bits.
+pub const LONGEST_LOG_BYTES: u64 = u32::MAX as u64;
 
 /// The logs of runs.
 #[async_trait]
 pub trait LogStore {
-    /// Appends chunks; numbers that exist are left as they are. What would make a log longer than [`MAX_LOG_BYTES`] is left out.
+    /// Appends chunks; numbers that exist are left as they are. What would make a log longer than [`LONGEST_LOG_BYTES`] is left
+    /// out; a server's own limit is the server's to keep.
     async fn append_logs(&self, chunks: &[LogChunk]) -> Result<(), StoreError>;
 
     /// Bytes `from..from + limit` of an attempt's log, or less where a chunk in between has not arrived yet, with the total length so far.
+    /// Reads no more of the log than these bytes and the rest of the chunks that they begin and end in.
     async fn read_log(
         &self,
         run: RunKey,

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use crate::run_id::AttemptKey;
 
-/// The most log bytes of an attempt, as the server keeps them.
+/// The most log bytes of an attempt, until a server says how many it keeps.
 const MAX_LOG_BYTES: u64 = 10 * 1024 * 1024;
 
 /// The most bytes that wait or are not acknowledged, over all runs: minutes of a chatty worker whose servers are away.
@@ -25,6 +25,9 @@ const BATCH_BYTES: usize = 1024 * 1024;
 
 /// The most chunks of a message: many runs with a line each.
 const BATCH_CHUNKS: usize = 500;
+
+/// What is kept free for the line that tells of a limit: a little more than it takes.
+const MARKER_BYTES: u64 = 200;
 
 /// The longest line; a longer one is cut, so that a chunk always holds whole lines.
 const MAX_LINE_BYTES: usize = 16 * 1024;
@@ -78,10 +81,15 @@ impl RunLog {
         let hub = &self.inner.hub;
         let mut lines = lock(&self.inner.lines);
         let room = hub.buffered.load(Ordering::Relaxed) + line.len() <= MAX_BUFFERED;
-        if lines.written + line.len() as u64 > MAX_LOG_BYTES {
+        let limit = hub.limit.load(Ordering::Relaxed);
+        // The marker has to fit, too.
+        if lines.full || lines.written + line.len() as u64 + MARKER_BYTES > limit {
             if !lines.full {
                 lines.full = true;
-                lines.pending.push_str("... the log's limit of 10 MiB is reached, what follows is dropped\n");
+                let megabytes = limit >> 20;
+                let marker =
+                    format!("... the log's limit of {megabytes} MiB is reached, what follows is dropped\n");
+                lines.pending.push_str(&marker);
             }
         } else if !room {
             lines.dropped += 1;
@@ -151,8 +159,9 @@ impl Lines {
 }
 
 /// All logs of a worker: what is pending, and what no server has acknowledged.
-#[derive(Default)]
 pub(crate) struct LogHub {
+    /// The most bytes of an attempt.
+    limit: AtomicU64,
     listed: Mutex<Vec<RunLog>>,
     buffered: AtomicUsize,
     next_seq: AtomicU64,
@@ -165,7 +174,25 @@ struct Sent {
     at: Option<Instant>,
 }
 
+impl Default for LogHub {
+    fn default() -> Self {
+        Self {
+            limit: AtomicU64::new(MAX_LOG_BYTES),
+            listed: Mutex::default(),
+            buffered: AtomicUsize::default(),
+            next_seq: AtomicU64::default(),
+            unacknowledged: Mutex::default(),
+            wake: Notify::default(),
+        }
+    }
+}
+
 impl LogHub {
+    /// Takes a server's word on how many bytes of an attempt are kept; 0 where it does not say.
+    pub(crate) fn keep(&self, limit: u64) {
+        self.limit.store(if limit == 0 { MAX_LOG_BYTES } else { limit }, Ordering::Relaxed);
+    }
+
     /// Cuts what is pending and gives everything that wants to be sent now: new chunks and those whose acknowledgement is overdue.
     pub(crate) fn to_send(&self, now: Instant) -> Vec<v1::LogBatch> {
         let listed = std::mem::take(&mut *lock(&self.listed));
@@ -300,8 +327,26 @@ mod tests {
                 hub.acknowledge(&[chunk.seq]);
             }
         }
-        assert!(text.len() as u64 <= MAX_LOG_BYTES + 100);
+        assert!(text.len() as u64 <= MAX_LOG_BYTES);
         assert!(String::from_utf8(text).unwrap().ends_with("what follows is dropped\n"));
+    }
+
+    #[test]
+    fn a_server_says_how_long_a_log_may_be() {
+        let hub = Arc::new(LogHub::default());
+        let text = |limit: u64| {
+            hub.keep(limit);
+            let log = log(&hub);
+            for _ in 0..2_000 {
+                log.write(&format!("{}\n", "x".repeat(8_000)));
+            }
+            let chunks = chunks(hub.to_send(Instant::now()));
+            hub.acknowledge(&chunks.iter().map(|chunk| chunk.seq).collect::<Vec<_>>());
+            chunks.iter().map(|chunk| chunk.text.len()).sum::<usize>()
+        };
+        assert_eq!(text(20 << 20), 2_000 * 8_001);
+        assert!((900_000..1 << 20).contains(&text(1 << 20)));
+        assert!((10_000_000..10 << 20).contains(&text(0)), "a server that does not say");
     }
 
     #[test]

@@ -145,6 +145,7 @@ async fn run(shared: &Arc<Shared>, address: &str, stop: &CancellationToken) -> R
     let first = first.map_err(|_| LinkError::Slow("say welcome"))?.ok_or(LinkError::Closed)??;
     let Some(FromServer::Welcome(welcome)) = first.message else { return Err(LinkError::NoWelcome) };
     tracing::info!(target: "carillon", server = welcome.server, address, "connected");
+    shared.logs.keep(welcome.log_limit);
 
     let _up = Up::new(shared, link, sender.clone());
     let interval = Duration::from_millis(u64::from(welcome.report_interval_ms));

@@ -205,6 +205,7 @@ impl State {
                     server_time_ms,
                     shards: vec![0],
                     report_interval_ms: 20,
+                    log_limit: 0,
                 }));
                 self.streams.lock().unwrap().push(sender.clone());
                 seen.hellos.push(hello);

@@ -8,7 +8,6 @@ use carillon_core::ids::{MAX_BACKUPS, MAX_SHARDS};
 use carillon_core::job::MAX_PARAMS_BYTES;
 use carillon_core::run::MAX_RESULT_BYTES;
 use carillon_core::time::Timestamp;
-use carillon_store::logs::MAX_LOG_BYTES;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -75,7 +74,7 @@ async fn about(State(console): State<Arc<Console>>) -> Json<About> {
         limits: LimitsView {
             params_bytes: MAX_PARAMS_BYTES,
             result_bytes: MAX_RESULT_BYTES,
-            log_bytes: MAX_LOG_BYTES,
+            log_bytes: console.config.log_limit,
             shards: MAX_SHARDS,
             backups: MAX_BACKUPS,
             keep_days: console.config.keep_days,

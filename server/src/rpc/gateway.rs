@@ -48,6 +48,7 @@ pub(crate) const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
 pub(crate) struct Gateway {
     pub(crate) server: String,
     pub(crate) report_interval: Duration,
+    pub(crate) log_limit: u64,
     pub(crate) clock: Clock,
     pub(crate) tokens: WorkerTokens,
     pub(crate) switchboard: Arc<Switchboard>,
@@ -200,6 +201,7 @@ impl Session {
             server_time_ms: self.gateway.clock.now().as_millis(),
             shards: shards.iter().map(|shard| u32::from(shard.id().index())).collect(),
             report_interval_ms: self.gateway.report_interval.as_millis() as u32,
+            log_limit: self.gateway.log_limit,
         };
         self.say(ToWorker::Welcome(welcome)).await;
     }

@@ -4,7 +4,7 @@ use carillon_core::ids::{AttemptNo, Epoch, RunKey};
 use carillon_core::parallel::{MAX_OUTPUT_BYTES, MAX_SUBTASK_BYTES, MapChunk, MapHeader, MapPhase};
 
 use super::fixture::Fixture;
-use crate::logs::{LogChunk, MAX_LOG_BYTES};
+use crate::logs::{LONGEST_LOG_BYTES, LogChunk};
 use crate::subtasks::{MapCheckpoint, SubtaskBatch, SubtaskFailure, SubtaskPayload};
 use crate::{SharedStore, StoreError};
 
@@ -254,7 +254,7 @@ pub async fn logs_are_read_by_bytes(store: SharedStore) {
         }
     }
     let beyond =
-        LogChunk { run, attempt: FIRST, chunk_no: 9, offset: MAX_LOG_BYTES - 3, text: "four".to_owned() };
+        LogChunk { run, attempt: FIRST, chunk_no: 9, offset: LONGEST_LOG_BYTES - 3, text: "four".to_owned() };
     store.append_logs(&[beyond]).await.unwrap();
     assert_eq!(store.read_log(run, FIRST, 0, u64::MAX).await.unwrap(), (whole, offset));
     assert_eq!(store.read_log(run, AttemptNo::new(2), 0, 9).await.unwrap(), (Vec::new(), 0));

@@ -6,7 +6,7 @@ use carillon_core::ids::{AttemptNo, RunKey};
 
 use crate::StoreError;
 use crate::database::{Database, Existing, Insert};
-use crate::logs::{LogChunk, MAX_LOG_BYTES};
+use crate::logs::{LONGEST_LOG_BYTES, LogChunk};
 use crate::sql::subtasks::{OF_ATTEMPT, attempt_values};
 use crate::value::{Value, values};
 
@@ -29,8 +29,8 @@ pub(crate) async fn append_logs<D: Database>(db: &mut D, chunks: Arc<[LogChunk]>
                 limit: MAX_CHUNK_BYTES as u64,
             });
         }
-        // The worker keeps to the limit and marks what it drops; one that does not must not fill the database.
-        if chunk.offset.saturating_add(bytes.len() as u64) > MAX_LOG_BYTES {
+        // Worker and server keep to what is configured; offsets beyond this would not fit where they double as numbers.
+        if chunk.offset.saturating_add(bytes.len() as u64) > LONGEST_LOG_BYTES {
             continue;
         }
         rows.extend(attempt_values(chunk.run, chunk.attempt));
@@ -45,7 +45,8 @@ pub(crate) async fn append_logs<D: Database>(db: &mut D, chunks: Arc<[LogChunk]>
     Ok(())
 }
 
-/// By primary key. Ends at a gap, which a chunk still under way may fill.
+/// Along `log_chunk_from`: the chunks that hold the range, and the end of the last chunk. Ends at a gap, which a chunk still under way may
+/// fill.
 pub(crate) async fn read_log<D: Database>(
     db: &mut D,
     run: RunKey,
@@ -53,27 +54,45 @@ pub(crate) async fn read_log<D: Database>(
     from: u64,
     limit: u64,
 ) -> Result<(Vec<u8>, u64), StoreError> {
+    let table = D::indexed("log_chunk", "log_chunk_from");
     let total = db
         .query_one(
-            &format!("SELECT MAX(byte_offset + byte_length) FROM log_chunk WHERE {OF_ATTEMPT}"),
+            &format!(
+                "SELECT byte_offset + byte_length FROM {table} WHERE {OF_ATTEMPT}
+                 ORDER BY byte_offset DESC, byte_length DESC LIMIT 1"
+            ),
             attempt_values(run, attempt),
         )
         .await?;
     let total: u64 = match total {
-        Some(mut row) => row.take::<Option<u64>>()?.unwrap_or(0),
+        Some(mut row) => row.take()?,
         None => 0,
     };
     // No log is longer, so these bounds lose nothing and fit a signed column.
-    let from = from.min(MAX_LOG_BYTES);
-    let to = from.saturating_add(limit).min(MAX_LOG_BYTES);
+    let from = from.min(LONGEST_LOG_BYTES);
+    let to = from.saturating_add(limit).min(LONGEST_LOG_BYTES);
+    if from >= to.min(total) {
+        return Ok((Vec::new(), total));
+    }
+    // The last one that begins no later than the range, and those that begin in it.
     let mut range = attempt_values(run, attempt);
-    range.extend([Value::from(to), Value::from(from)]);
+    range.push(Value::from(from));
+    let first = db
+        .query_one(
+            &format!("SELECT MAX(byte_offset) FROM {table} WHERE {OF_ATTEMPT} AND byte_offset <= ?"),
+            range,
+        )
+        .await?;
+    let Some(first) = first.map(|mut row| row.take::<Option<u64>>()).transpose()?.flatten() else {
+        return Ok((Vec::new(), total));
+    };
+    let mut range = attempt_values(run, attempt);
+    range.extend([Value::from(first), Value::from(to)]);
     let rows = db
         .query(
             &format!(
-                "SELECT byte_offset, body FROM log_chunk
-                 WHERE {OF_ATTEMPT} AND byte_offset < ? AND byte_offset + byte_length > ?
-                 ORDER BY byte_offset, chunk_no"
+                "SELECT byte_offset, body FROM {table}
+                 WHERE {OF_ATTEMPT} AND byte_offset >= ? AND byte_offset < ? ORDER BY byte_offset, byte_length"
             ),
             range,
         )
