@@ -1,7 +1,7 @@
 # Each target says what it does in one line: `make help`. The work is in shell scripts and in cargo.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build pages test verify bench cluster cluster-watch cluster-kill cluster-drain cluster-pause cluster-resume cluster-revive \
+.PHONY: help run build pages test verify bench bench-pages cluster cluster-watch cluster-kill cluster-drain cluster-pause cluster-resume cluster-revive \
 	cluster-stop ha ha-bugs ha-report ha-cost end-to-end sim tour look
 
 help: ## Show this list
@@ -26,6 +26,9 @@ verify: ## Run the quick checks: formatting, lints, the tests that need nothing 
 
 bench: ## Measure triggers, lateness and throughput on SQLite and on MariaDB
 	@./tests/bench.sh
+
+bench-pages: ## Measure lists and run pages on ROWS=10000000 stored runs while FIRES=1000 jobs fire each second; TABLE=docs/performance.md writes it
+	@./tests/bench-pages.sh
 
 cluster: ## Run a whole cluster on this machine: 3 ZooKeepers, MariaDB, 3 servers, 3 consoles behind nginx, 2 workers
 	@./tests/cluster.sh start

@@ -1,7 +1,8 @@
 //! Fills a database with history, so that pages can be measured on it: 20 task groups with 25 jobs each, whose runs are spread over the last
-//! 30 days, nearly all succeeded, and the figures of their hours.
+//! 30 days, nearly all succeeded, the figures of their hours, logs of the runs that failed, and one run with a long log.
 //!
-//! `cargo run --release -p carillon-store --example seed_runs -- URL [RUNS]`; 10,000,000 runs unless said otherwise. Prints how far it is.
+//! `cargo run --release -p carillon-store --example seed_runs -- URL [RUNS [MEGABYTES]]`; 10,000,000 runs and a log of 1,000 MB unless said
+//! otherwise. Prints how far it is.
 #![allow(clippy::print_stdout, reason = "a command that prints its progress")]
 
 use std::sync::Arc;
@@ -16,9 +17,10 @@ use carillon_core::run::{Reason, ReasonCode, Run, RunState, TriggerKind};
 use carillon_core::time::{Span, Timestamp};
 use carillon_store::SharedStore;
 use carillon_store::catalog::{EditOutcome, Group, JobChange, JobEdit};
+use carillon_store::logs::LogChunk;
 use carillon_store::mysql::{MysqlConfig, MysqlStore};
 use carillon_store::observed::{Figures, Rollup, RollupSpan};
-use carillon_store::runs::{Slice, SliceOutcome};
+use carillon_store::runs::{Insertion, Slice, SliceOutcome};
 use carillon_store::shards::{ClaimCause, ClaimNote};
 use carillon_store::sqlite::{SqliteConfig, SqliteStore};
 
@@ -38,8 +40,9 @@ struct Seeded {
 #[tokio::main]
 async fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let url = arguments.next().context("usage: seed_runs mysql://...|sqlite:FILE [RUNS]")?;
+    let url = arguments.next().context("usage: seed_runs mysql://...|sqlite:FILE [RUNS [MEGABYTES]]")?;
     let runs: u64 = arguments.next().map_or(Ok(10_000_000), |text| text.parse())?;
+    let megabytes: u64 = arguments.next().map_or(Ok(1_000), |text| text.parse())?;
     let store: SharedStore = match url.strip_prefix("sqlite:") {
         Some(file) => Arc::new(SqliteStore::open(SqliteConfig::file(file)).await?),
         // A slice of an hour of all groups takes longer than an operation of a server may.
@@ -67,6 +70,10 @@ async fn main() -> Result<()> {
         }
     }
     println!("{seeded} runs in {:.0} s", began.elapsed().as_secs_f64());
+    if megabytes > 0 {
+        write_long_log(&store, &groups[0], end, megabytes * 1_000_000).await?;
+        println!("and a log of {megabytes} MB");
+    }
     store.close().await;
     Ok(())
 }
@@ -82,32 +89,7 @@ async fn new_group(store: &SharedStore, number: usize, start: Timestamp) -> Resu
     let shard = ShardId::new(id, 0);
     let mut jobs = Vec::new();
     for job in 0..JOBS_A_GROUP {
-        let spec = serde_json::json!({
-            "group": id, "name": format!("job {job:02} of {number:02}"), "handler": "seeded", "enabled": false,
-            "schedule": {"type": "cron", "expression": "0 0/5 * * * ?", "time_zone": "UTC"},
-        });
-        let job = Job {
-            id: store.next_job_id().await?,
-            version: JobVersion::new(1),
-            shard_index: 0,
-            spec: serde_json::from_value(spec)?,
-            effective_from: start,
-            created_at,
-            updated_at,
-            updated_by: "seed_runs".to_owned(),
-        };
-        jobs.push(job.id);
-        let row = store.shard(shard).await?.context("the shard is there")?;
-        let edit = JobEdit {
-            shard,
-            seen_jobs_version: row.jobs_version,
-            seen_planned_until: row.planned_until,
-            change: JobChange::Create(job),
-            at: start,
-            cancel_reason: Reason::new(ReasonCode::Paused, ""),
-            runs: Vec::new(),
-        };
-        ensure!(matches!(store.edit_job(&edit).await?, EditOutcome::Edited { .. }), "nobody else edits");
+        jobs.push(new_job(store, id, &format!("job {job:02} of {number:02}"), start).await?);
     }
     let owner: ServerId = "seeder".parse()?;
     let note = ClaimNote { at: start, room: "nowhere".to_owned(), cause: ClaimCause::First };
@@ -115,9 +97,39 @@ async fn new_group(store: &SharedStore, number: usize, start: Timestamp) -> Resu
     Ok(Seeded { group: id, shard, jobs, epoch })
 }
 
+async fn new_job(store: &SharedStore, group: GroupId, name: &str, start: Timestamp) -> Result<JobId> {
+    let spec = serde_json::json!({
+        "group": group, "name": name, "handler": "seeded", "enabled": false,
+        "schedule": {"type": "cron", "expression": "0 0/5 * * * ?", "time_zone": "UTC"},
+    });
+    let job = Job {
+        id: store.next_job_id().await?,
+        version: JobVersion::new(1),
+        shard_index: 0,
+        spec: serde_json::from_value(spec)?,
+        effective_from: start,
+        created_at: start,
+        updated_at: start,
+        updated_by: "seed_runs".to_owned(),
+    };
+    let (id, shard) = (job.id, ShardId::new(group, 0));
+    let row = store.shard(shard).await?.context("the shard is there")?;
+    let edit = JobEdit {
+        shard,
+        seen_jobs_version: row.jobs_version,
+        seen_planned_until: row.planned_until,
+        change: JobChange::Create(job),
+        at: start,
+        cancel_reason: Reason::new(ReasonCode::Paused, ""),
+        runs: Vec::new(),
+    };
+    ensure!(matches!(store.edit_job(&edit).await?, EditOutcome::Edited { .. }), "nobody else edits");
+    Ok(id)
+}
+
 /// The runs of all groups in one hour, and its figures.
 async fn seed_hour(store: &SharedStore, groups: &[Seeded], hour: Timestamp, runs: u64) -> Result<u64> {
-    let (mut slices, mut rollups) = (Vec::new(), Vec::new());
+    let (mut slices, mut rollups, mut logs) = (Vec::new(), Vec::new(), Vec::new());
     let (mut all, mut seeded) = (Figures::default(), 0);
     for (place, of) in (0_u64..).zip(groups) {
         let row = store.shard(of.shard).await?.context("the shard is there")?;
@@ -136,6 +148,9 @@ async fn seed_hour(store: &SharedStore, groups: &[Seeded], hour: Timestamp, runs
             }
             if let Some(lateness) = run.lateness() {
                 figures.start(run.key, i64::try_from(lateness.as_millis())?);
+            }
+            if run.state.is_dead_letter() {
+                logs.push(log_of(&run));
             }
             rows.push(run);
         }
@@ -156,7 +171,47 @@ async fn seed_hour(store: &SharedStore, groups: &[Seeded], hour: Timestamp, runs
     let outcomes = store.commit_slices(&slices).await?;
     ensure!(outcomes.iter().all(|outcome| *outcome == SliceOutcome::Committed), "nobody else plans");
     store.write_rollups(&rollups).await?;
+    store.append_logs(&logs).await?;
     Ok(seeded)
+}
+
+/// Some twenty lines, as a handler writes them that fails in the end.
+fn log_of(run: &Run) -> LogChunk {
+    let mut text = String::new();
+    for line in 1..=20 {
+        text.push_str(&format!("{} INFO seeded: step {line} of run {}\n", run.due_at, run.key));
+    }
+    LogChunk { run: run.key, attempt: run.attempt, chunk_no: 0, offset: 0, text }
+}
+
+/// A run of a job "long log" whose log holds so many bytes, in chunks as workers cut them.
+async fn write_long_log(store: &SharedStore, of: &Seeded, at: Timestamp, bytes: u64) -> Result<()> {
+    const CHUNK_BYTES: usize = 64 * 1024;
+    const CHUNKS_AT_ONCE: usize = 64;
+    let job = new_job(store, of.group, "long log", at).await?;
+    let succeeded = |run: Run| Run { state: RunState::Succeeded, reason: None, ..run };
+    let run = succeeded(run(of, job, at, 0));
+    ensure!(store.insert_runs(std::slice::from_ref(&run)).await? == [Insertion::New], "nobody else plans");
+    let (mut offset, mut line, mut chunk_no) = (0, 0_u64, 0);
+    while offset < bytes {
+        let mut chunks = Vec::with_capacity(CHUNKS_AT_ONCE);
+        while chunks.len() < CHUNKS_AT_ONCE && offset < bytes {
+            let mut text = String::with_capacity(CHUNK_BYTES);
+            while text.len() < CHUNK_BYTES - 200 {
+                line += 1;
+                // Something that does not compress to nothing.
+                let noise = line.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                text.push_str(&format!(
+                    "{at} INFO seeded: line {line} of the long log, account {noise:016x}\n"
+                ));
+            }
+            let length = text.len() as u64;
+            chunks.push(LogChunk { run: run.key, attempt: run.attempt, chunk_no, offset, text });
+            (offset, chunk_no) = (offset + length, chunk_no + 1);
+        }
+        store.append_logs(&chunks).await?;
+    }
+    Ok(())
 }
 
 /// A run as it is long after: of 1,000 some 985 succeeded, 10 failed, 3 were missed, 2 skipped.
