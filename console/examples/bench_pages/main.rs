@@ -33,8 +33,7 @@ struct Wanted {
     table: Option<PathBuf>,
 }
 
-const USAGE: &str =
-    "usage: bench_pages http://console [--fires 1000] [--rounds 100] [--stored RUNS] [--pid CONSOLE] [--table FILE]";
+const USAGE: &str = "usage: bench_pages http://console [--fires 1000] [--rounds 100] [--stored RUNS] [--pid CONSOLE] [--table FILE]";
 
 impl Wanted {
     fn of(mut arguments: impl Iterator<Item = String>) -> Outcome<Self> {

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use carillon_core::ids::{AttemptNo, Epoch, GroupId, JobId, RunKey, ServerId, ShardId};
 use carillon_core::job::Job;
 use carillon_core::parallel::{MapChunk, MapHeader, MapPhase};
-use carillon_core::run::{Attempt, Run};
-use carillon_core::time::Timestamp;
+use carillon_core::run::{Attempt, Run, RunState};
+use carillon_core::time::{Span, Timestamp};
 use carillon_store::accounts::{AuditEntry, AuditFilter, Grant, Session, Token, User};
 use carillon_store::catalog::{EditOutcome, Group, JobEdit, JobFilter, Plan};
 use carillon_store::logs::LogChunk;
@@ -212,6 +212,7 @@ behind_faults! {
         fn list_runs(filter: &RunFilter, before: Option<RunKey>, limit: usize) -> Vec<Run>;
         fn count_runs(filter: &RunFilter, cap: usize) -> usize;
         fn outcomes(jobs: &[JobId], from: Option<Timestamp>, to: Timestamp, limit: usize) -> Vec<Outcome>;
+        fn histogram(job: JobId, from: Timestamp, to: Timestamp, step: Span, limit: usize) -> Vec<(Timestamp, RunState, usize)>;
         fn last_final(job: JobId) -> Option<Timestamp>;
         fn discard_dead_letter(key: RunKey, by: &str, at: Timestamp) -> bool;
         fn drop_runs_before(before: Timestamp, limit: usize) -> usize;
