@@ -276,12 +276,14 @@ impl<'a> Judge<'a> {
         let late_us = at - fire * 1_000;
         // Near a change, whichever way, a fire is planned anew and starts on arrival.
         let change = [Some(&job.versions[version]), next].into_iter().flatten().find(|change| {
-            let until = change.acknowledged_ms.unwrap_or(change.effective_ms.1).saturating_add(ARMING_MS);
+            let soon = self.record.change_bound_ms.map_or(ARMING_MS, |bound| bound.max(ARMING_MS));
+            let until = change.acknowledged_ms.unwrap_or(change.effective_ms.1).saturating_add(soon);
             (change.sent_ms - ARMING_MS..=until).contains(&fire)
         });
-        let allowed_from = change.and_then(|change| change.acknowledged_ms).map_or(fire, |at| at.max(fire));
-        let bound = self.record.change_bound_ms.filter(|_| change.is_some()).unwrap_or(self.record.bound_ms);
-        if at > (allowed_from + bound) * 1_000 {
+        let answered = change.and_then(|change| change.acknowledged_ms);
+        let bound = self.record.bound_ms;
+        let by_change = answered.map(|answered| answered + self.record.change_bound_ms.unwrap_or(bound));
+        if at > by_change.map_or(fire + bound, |by| by.max(fire + bound)) * 1_000 {
             self.found.add(
                 Fault::TooLate,
                 &run.id,

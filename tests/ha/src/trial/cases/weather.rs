@@ -13,7 +13,7 @@ use crate::trial::Trial;
 pub(super) const CASES: &[Case] = &[
     Case {
         name: "F22-stores",
-        title: "packets between servers and both stores take 20 to 60 ms each way and 2 % are lost; fires that an edit plans anew may take 6 s",
+        title: "packets between servers and both stores take 20 to 60 ms each way and 2 % are lost; fires that an edit plans anew may take 10 s",
         quick: false,
         run: |trial| stores(trial).boxed_local(),
     },
@@ -31,7 +31,7 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         name: "F22-lossy",
-        title: "everybody loses 5 % of the packets to and from everybody; fires that an edit plans anew may take 6 s",
+        title: "everybody loses 5 % of the packets to and from everybody; fires that an edit plans anew may take 10 s",
         quick: false,
         run: |trial| lossy(trial).boxed_local(),
     },
@@ -49,7 +49,7 @@ const LOSSY: Weather = Weather { delay: Duration::ZERO, jitter: Duration::from_m
 
 /// What an edit takes through [`SLOW`] or [`LOSSY`] until its fires are planned: it is read behind what is being written, each with some five ways to the
 /// database and back, and a lost packet stops the connection for as long as its repetition takes.
-const SLOW_EDITS: Duration = Duration::from_secs(6);
+const SLOW_EDITS: Duration = Duration::from_secs(10);
 
 async fn stores(trial: &mut Trial<'_>) {
     trial.allow_for_changes(SLOW_EDITS);
