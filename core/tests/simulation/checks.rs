@@ -209,6 +209,10 @@ impl World {
     }
 
     fn check_agreement(&self, run: &Run) {
+        // A failover lost that it had moved: it may have run at both workers (trigger-protocol: residual risks), and its row knows of one.
+        if self.moves_lost.contains(&run.key) {
+            return;
+        }
         let started: Vec<&(Timestamp, Incarnation, Start)> = self
             .starts
             .iter()
@@ -318,6 +322,7 @@ impl World {
         }
         let Some(owner) = self.store.owner.filter(|owner| self.servers[*owner].is_at_work()) else { return };
         let due = self.now.saturating_sub(Span::from_secs(3));
+        let before = std::mem::take(&mut self.unarmed);
         for run in self.store.runs.values() {
             let Some(worker) = run.worker.filter(|_| run.state == RunState::Planned && run.due_at < due)
             else {
@@ -328,6 +333,11 @@ impl World {
             let unplaced = said.as_ref().is_some_and(|said| said.starts_with("Unplaced"));
             let behind = self.waits_for_policy(run);
             if reached && !unplaced && !behind && !self.workers[&worker].knows(run.key, run.attempt) {
+                // One that has found its worker this very moment is being armed.
+                if !before.contains(&(run.key, run.plan_no)) {
+                    self.unarmed.insert((run.key, run.plan_no));
+                    continue;
+                }
                 self.fail("I8", format!("run {} due {} is not armed: {said:?}", run.key, run.due_at));
             }
         }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 
 use carillon_core::engine::Input;
-use carillon_core::ids::{AttemptNo, Incarnation, JobId, JobVersion, JobsVersion, RunKey, ShardId};
+use carillon_core::ids::{AttemptNo, Incarnation, JobId, JobVersion, JobsVersion, PlanNo, RunKey, ShardId};
 use carillon_core::time::{Span, Timestamp};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -107,6 +107,8 @@ pub(crate) struct World {
     failed_over_at: Option<Timestamp>,
     /// Runs that lost a move then: with another roster they may be given to another worker once more, which the protocol does not rule out.
     pub(crate) moves_lost: BTreeSet<RunKey>,
+    /// Due runs that were with no worker at the last look, each with its plan.
+    pub(crate) unarmed: BTreeSet<(RunKey, PlanNo)>,
     /// Runs that a worker's word had put right after an edit had cancelled them, which a failover undid.
     pub(crate) corrections_lost: BTreeSet<RunKey>,
     coordinator: Coordinator,
@@ -158,6 +160,7 @@ impl World {
             replica: None,
             failed_over_at: None,
             moves_lost: BTreeSet::new(),
+            unarmed: BTreeSet::new(),
             corrections_lost: BTreeSet::new(),
             coordinator: Coordinator::default(),
             servers: (0..SERVERS).map(|_| Server::new(shard)).collect(),
