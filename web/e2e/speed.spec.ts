@@ -42,13 +42,13 @@ function firstPaint(page: Page): Promise<number> {
 // A trace takes pictures of each frame, and is not what is measured.
 test.use({ trace: 'off' });
 
-/** Rows of the long table. */
-const ROWS = 100_000;
+/** Rows of the long table: enough to tell whether it is drawn in part; `LONG_TABLE=100000` measures what loading and drawing as many takes. */
+const ROWS = Number(process.env.LONG_TABLE ?? 20_000);
 
 /** What the API gives at a time; the page asks for no more than it needs. */
 const MOST_AT_A_TIME = 500;
 
-test(`a table of ${ROWS.toLocaleString('en')} runs is scrolled to its end: few rows are drawn at a time, no frame takes long`, async ({
+test(`a table of ${ROWS.toLocaleString('en')} runs is scrolled to its end: few rows are drawn at a time`, async ({
   page,
   api,
 }) => {
