@@ -1,20 +1,21 @@
-import { ActionIcon, Button, Group as Line, Menu, Modal, NumberInput, Textarea, TextInput } from '@mantine/core';
+import { ActionIcon, Button, Group as Line, Menu, Modal, NumberInput } from '@mantine/core';
 import { useDisclosure } from '@mantine/hooks';
 import { IconDots, IconPencil, IconTrash } from '@tabler/icons-react';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { useNavigate } from '@tanstack/react-router';
-import { type FormEvent, useState } from 'react';
+import { useState } from 'react';
 import { api, data } from '#/api/client';
-import { asProblem, type ProblemError } from '#/api/problem';
 import { aboutQuery, type Group } from '#/api/queries';
 import { useCan } from '#/api/session';
 import { useWords } from '#/i18n';
 import { Confirm } from '#/ui/confirm';
 import { Notice } from '#/ui/notice';
+import { useSubmission } from '#/ui/submission';
 import { tell } from '#/ui/tell';
 import { uiWords } from '#/ui/words';
 import classes from './page.module.css';
 import { groupsWords } from './words';
+import { WordsOfGroup } from './words-of-group';
 
 /** What one may change of a task group: its owners its words, administrators whether it is there. */
 export function GroupChanges({ group }: { group: Group }) {
@@ -77,29 +78,19 @@ function EditGroup({ group, onClose }: { group: Group; onClose: () => void }) {
   const [description, setDescription] = useState(group.description);
   const [days, setDays] = useState<number | string>(group.keep_days ?? '');
   const usual = useQuery(aboutQuery).data?.limits.keep_days;
-  const [busy, setBusy] = useState(false);
-  const [problem, setProblem] = useState<ProblemError>();
-  const fault = (field: string) => problem?.fields.find((entry) => entry.field === field)?.message;
 
-  async function save(event: FormEvent) {
-    event.preventDefault();
-    setBusy(true);
-    try {
-      const saved = await data(
-        api.PATCH('/api/v1/groups/{group}', {
-          params: { path: { group: group.id }, header: { 'If-Match': `"${group.revision}"` } },
-          body: { name, description, keep_days: days === '' ? 0 : Number(days) },
-        }),
-      );
-      queries.setQueryData(['groups', group.id], saved);
-      void queries.invalidateQueries({ queryKey: ['groups'] });
-      tell(say('saved', { name: saved.name }));
-      onClose();
-    } catch (error) {
-      setProblem(asProblem(error));
-      setBusy(false);
-    }
-  }
+  const { busy, problem, fault, onSubmit } = useSubmission(async () => {
+    const saved = await data(
+      api.PATCH('/api/v1/groups/{group}', {
+        params: { path: { group: group.id }, header: { 'If-Match': `"${group.revision}"` } },
+        body: { name, description, keep_days: days === '' ? 0 : Number(days) },
+      }),
+    );
+    queries.setQueryData(['groups', group.id], saved);
+    void queries.invalidateQueries({ queryKey: ['groups'] });
+    tell(say('saved', { name: saved.name }));
+    onClose();
+  });
 
   return (
     <Modal
@@ -108,24 +99,13 @@ function EditGroup({ group, onClose }: { group: Group; onClose: () => void }) {
       title={say('edit_title', { name: group.name })}
       closeButtonProps={{ 'aria-label': ui('close') }}
     >
-      <form onSubmit={(event) => void save(event)} className={classes.form}>
-        <TextInput
-          label={say('name')}
-          value={name}
-          onChange={(event) => setName(event.currentTarget.value)}
-          required
-          maxLength={128}
-          error={fault('name')}
-          data-autofocus
-        />
-        <Textarea
-          label={say('description')}
-          value={description}
-          onChange={(event) => setDescription(event.currentTarget.value)}
-          maxLength={4096}
-          error={fault('description')}
-          autosize
-          minRows={2}
+      <form onSubmit={onSubmit} className={classes.form}>
+        <WordsOfGroup
+          name={name}
+          onName={setName}
+          description={description}
+          onDescription={setDescription}
+          fault={fault}
         />
         <NumberInput
           label={say('keep_days')}

@@ -1,11 +1,10 @@
-import { Button, Group as Line, Modal, NumberInput, Textarea, TextInput } from '@mantine/core';
+import { Button, Group as Line, Modal, NumberInput } from '@mantine/core';
 import { useDisclosure } from '@mantine/hooks';
 import { IconPlus } from '@tabler/icons-react';
 import { useInfiniteQuery, useQueryClient } from '@tanstack/react-query';
 import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
-import { type FormEvent, useCallback, useState } from 'react';
+import { useCallback, useState } from 'react';
 import { api, data } from '#/api/client';
-import { asProblem, type ProblemError } from '#/api/problem';
 import { type Group, groupsWithCountsQuery, itemsOf } from '#/api/queries';
 import { useCan } from '#/api/session';
 import { useWords } from '#/i18n';
@@ -15,12 +14,14 @@ import { List } from '#/ui/list';
 import { Notice } from '#/ui/notice';
 import { Page } from '#/ui/page';
 import { Empty } from '#/ui/states';
+import { useSubmission } from '#/ui/submission';
 import type { Column } from '#/ui/table';
 import { tell } from '#/ui/tell';
 import { Time } from '#/ui/time';
 import { uiWords } from '#/ui/words';
 import classes from './page.module.css';
 import { groupsWords } from './words';
+import { WordsOfGroup } from './words-of-group';
 
 const route = getRouteApi('/signed-in/groups');
 
@@ -153,50 +154,30 @@ function NewGroup({ onClose }: { onClose: () => void }) {
   const [serverGroup, setServerGroup] = useState(1);
   const [backups, setBackups] = useState(2);
   const [shards, setShards] = useState(1);
-  const [busy, setBusy] = useState(false);
-  const [problem, setProblem] = useState<ProblemError>();
-  const fault = (field: string) => problem?.fields.find((entry) => entry.field === field)?.message;
 
-  async function create(event: FormEvent) {
-    event.preventDefault();
-    setBusy(true);
-    try {
-      const group = await data(
-        api.POST('/api/v1/groups', { body: { name, description, server_group: serverGroup, backups, shards } }),
-      );
-      tell(say('created_done', { name: group.name }));
-      for (const warning of group.warnings ?? []) tell(warning);
-      void queries.invalidateQueries({ queryKey: ['groups'] });
-      onClose();
-      void navigate({ to: '/groups/$group', params: { group: group.id } });
-    } catch (error) {
-      setProblem(asProblem(error));
-      setBusy(false);
-    }
-  }
+  const { busy, problem, fault, onSubmit } = useSubmission(async () => {
+    const group = await data(
+      api.POST('/api/v1/groups', { body: { name, description, server_group: serverGroup, backups, shards } }),
+    );
+    tell(say('created_done', { name: group.name }));
+    for (const warning of group.warnings ?? []) tell(warning);
+    void queries.invalidateQueries({ queryKey: ['groups'] });
+    onClose();
+    void navigate({ to: '/groups/$group', params: { group: group.id } });
+  });
 
   return (
     <Modal opened onClose={onClose} title={say('new')} closeButtonProps={{ 'aria-label': ui('close') }}>
-      <form onSubmit={(event) => void create(event)} className={classes.form}>
+      <form onSubmit={onSubmit} className={classes.form}>
         <p className="muted" style={{ margin: 0 }}>
           {say('new_text')}
         </p>
-        <TextInput
-          label={say('name')}
-          value={name}
-          onChange={(event) => setName(event.currentTarget.value)}
-          required
-          maxLength={128}
-          error={fault('name')}
-          data-autofocus
-        />
-        <Textarea
-          label={say('description')}
-          value={description}
-          onChange={(event) => setDescription(event.currentTarget.value)}
-          error={fault('description')}
-          autosize
-          minRows={2}
+        <WordsOfGroup
+          name={name}
+          onName={setName}
+          description={description}
+          onDescription={setDescription}
+          fault={fault}
         />
         <Line grow align="flex-start">
           <NumberInput

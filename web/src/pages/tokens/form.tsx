@@ -1,10 +1,10 @@
 import { Button, Group, Modal, Select, TextInput } from '@mantine/core';
-import { type FormEvent, useState } from 'react';
+import { useState } from 'react';
 import { api, data, type Schemas } from '#/api/client';
-import { asProblem, type ProblemError } from '#/api/problem';
 import { type Role, roles } from '#/api/session';
 import { useWords } from '#/i18n';
 import { Notice } from '#/ui/notice';
+import { useSubmission } from '#/ui/submission';
 import { uiWords } from '#/ui/words';
 import classes from './page.module.css';
 import { tokensWords } from './words';
@@ -25,30 +25,20 @@ export function TokenForm({ group, onClose, onMade }: TokenFormProps) {
   const [name, setName] = useState('');
   const [atMost, setAtMost] = useState<Role | 'all'>('all');
   const [life, setLife] = useState<Lives>('90d');
-  const [busy, setBusy] = useState(false);
-  const [problem, setProblem] = useState<ProblemError>();
-  const fault = (field: string) => problem?.fields.find((entry) => entry.field === field)?.message;
 
-  async function submit(event: FormEvent) {
-    event.preventDefault();
-    setBusy(true);
-    try {
-      onMade(
-        await data(
-          api.POST('/api/v1/tokens', {
-            body: {
-              name,
-              expires_in: life === 'never' ? null : life,
-              ...(group ? { worker_of: group.id } : { at_most: atMost === 'all' ? null : atMost }),
-            },
-          }),
-        ),
-      );
-    } catch (error) {
-      setProblem(asProblem(error));
-      setBusy(false);
-    }
-  }
+  const { busy, problem, fault, onSubmit } = useSubmission(async () => {
+    onMade(
+      await data(
+        api.POST('/api/v1/tokens', {
+          body: {
+            name,
+            expires_in: life === 'never' ? null : life,
+            ...(group ? { worker_of: group.id } : { at_most: atMost === 'all' ? null : atMost }),
+          },
+        }),
+      ),
+    );
+  });
 
   return (
     <Modal
@@ -57,7 +47,7 @@ export function TokenForm({ group, onClose, onMade }: TokenFormProps) {
       title={say(group ? 'new_workers' : 'new_mine')}
       closeButtonProps={{ 'aria-label': ui('close') }}
     >
-      <form onSubmit={(event) => void submit(event)} className={classes.form}>
+      <form onSubmit={onSubmit} className={classes.form}>
         <TextInput
           label={say('name')}
           description={say('name_hint')}

@@ -1,9 +1,9 @@
 import { Button, Checkbox, Group, Modal, TextInput } from '@mantine/core';
-import { type FormEvent, useState } from 'react';
+import { useState } from 'react';
 import { api, data } from '#/api/client';
-import { asProblem, type ProblemError } from '#/api/problem';
 import { useWords } from '#/i18n';
 import { Notice } from '#/ui/notice';
+import { useSubmission } from '#/ui/submission';
 import { tell } from '#/ui/tell';
 import { uiWords } from '#/ui/words';
 import classes from './page.module.css';
@@ -25,11 +25,8 @@ export function PersonForm({ user, self, onClose, onSaved }: PersonFormProps) {
   const [name, setName] = useState('');
   const [displayName, setDisplayName] = useState(user?.display_name ?? '');
   const [administrator, setAdministrator] = useState(user?.administrator ?? false);
-  const [busy, setBusy] = useState(false);
-  const [problem, setProblem] = useState<ProblemError>();
-  const fault = (field: string) => problem?.fields.find((entry) => entry.field === field)?.message;
 
-  async function save() {
+  const { busy, problem, fault, onSubmit } = useSubmission(async () => {
     if (user) {
       await api.PATCH('/api/v1/users/{user}', {
         params: { path: { user: user.id }, header: { 'If-Match': `"${user.revision}"` } },
@@ -43,18 +40,7 @@ export function PersonForm({ user, self, onClose, onSaved }: PersonFormProps) {
       api.POST('/api/v1/users', { body: { name, display_name: displayName || null, administrator } }),
     );
     onSaved(created.name, created.password ?? undefined);
-  }
-
-  async function submit(event: FormEvent) {
-    event.preventDefault();
-    setBusy(true);
-    try {
-      await save();
-    } catch (error) {
-      setProblem(asProblem(error));
-      setBusy(false);
-    }
-  }
+  });
 
   return (
     <Modal
@@ -63,7 +49,7 @@ export function PersonForm({ user, self, onClose, onSaved }: PersonFormProps) {
       title={user ? say('edit_title', { name: user.display_name }) : say('new')}
       closeButtonProps={{ 'aria-label': ui('close') }}
     >
-      <form onSubmit={(event) => void submit(event)} className={classes.form}>
+      <form onSubmit={onSubmit} className={classes.form}>
         <span className="muted">{user ? say('edit_text') : say('new_text')}</span>
         {!user && (
           <TextInput
