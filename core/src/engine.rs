@@ -4,9 +4,10 @@
 //! chance: the same inputs at the same instants give the same effects, which is what the simulation lives on.
 //!
 //! Begin with [`Input`] and [`Effect`]. The rules stand in one file each: `plan` (slices ahead of time, misfires), `arm` (which run is
-//! told to its worker), `place` (which worker that is), `turn` (overlap), `stop` (cancel, timeout), `report` (what workers say), `workers` (join, leave, loss), `outcome` (retry, dead letter, final),
-//! `request` (trigger now, cancel, retry by a person), `look` (looking at the store), `edit` (what an edit withdraws), `tell` (what an owner tells the other holders) and
-//! `standby` (what they do with it: arm where the owner does not, and take over where it does not plan).
+//! told to its worker), `place` (which worker that is), `turn` (overlap), `stop` (cancel, timeout), `report` (what workers say), `workers`
+//! (join, leave, loss), `outcome` (retry, dead letter, final), `request` (trigger now, cancel, retry by a person), `look` (looking at the
+//! store), `edit` (what an edit withdraws), `tell` (what an owner tells the other holders) and `standby` (what they do with it: arm where the
+//! owner does not, and take over where it does not plan).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

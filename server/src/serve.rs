@@ -159,12 +159,13 @@ impl Server {
         spawn(&mut loops, "store breaks", breaks.watch(store.clone(), stop_observers.clone()));
         stall::start(stalls.clone(), metrics.clone(), stop_observers.clone())
             .map_err(|error| ServerError::BadConfig(format!("cannot start a thread: {error}")))?;
+        let log_limit = config.log_limit.min(LONGEST_LOG_BYTES);
         let log_writer = LogWriter {
             store: store.clone(),
             switchboard: switchboard.clone(),
             metrics: metrics.clone(),
             receiver: log_receiver,
-            limit: config.log_limit.min(LONGEST_LOG_BYTES),
+            limit: log_limit,
             groups: HashMap::new(),
             refused: HashSet::new(),
             shared: HashMap::new(),
@@ -195,7 +196,7 @@ impl Server {
         let gateway = Arc::new(Gateway {
             server: config.id.to_string(),
             report_interval: config.report_interval,
-            log_limit: config.log_limit,
+            log_limit,
             clock: clock.clone(),
             tokens: WorkerTokens::new(store.clone(), clock.clone()),
             switchboard: switchboard.clone(),

@@ -101,7 +101,8 @@ promises! {
         each_claim_is_recorded,
         of_many_claimers_one_wins,
         placement_reads_back,
-        shards_are_listed_in_order;
+        shards_are_listed_in_order,
+        the_same_database_names_itself_the_same;
     catalog: group_numbers_and_job_ids_are_never_given_twice,
         a_group_reads_back_and_changes_by_revision,
         ids_and_names_of_groups_are_unique,

@@ -403,3 +403,21 @@ fn a_new_job_is_known_of_before_its_rows_are_read() {
     owner.feed(changed(2, new, &[]));
     assert!(owner.engine().has_seen(new));
 }
+
+/// The database lost an edit when it failed over, and gave its version to the next one.
+#[test]
+fn an_edit_is_in_force_though_one_that_was_lost_had_its_version() {
+    let planned = Run { job_version: JobVersion::new(2), ..run(1.0, ANN) };
+    let lost = Job { version: JobVersion::new(2), ..job(json!({"params": "lost"})) };
+    let next = Job { version: JobVersion::new(2), ..job(json!({"params": "next"})) };
+    let mut owner = Scene::owner(&job(json!({})), Vec::new());
+    owner.feed(changed(2, JOB, &[]));
+    owner.feed(read(2, Some(lost), Vec::new()));
+    owner.feed(changed(2, JOB, &[]));
+    let effects = owner.feed(read(2, Some(next), vec![planned]));
+    let armed = effects.iter().find_map(|effect| match effect {
+        Effect::Arm(arm) => Some(arm.job.job.spec.params.clone()),
+        _ => None,
+    });
+    assert_eq!(armed, Some(json!("next")), "{effects:?}");
+}

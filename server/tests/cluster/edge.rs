@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
-use carillon_core::ids::GroupId;
-use carillon_core::time::Timestamp;
+use carillon_core::ids::{AttemptNo, Epoch, GroupId, Incarnation, PlanNo, RunKey};
+use carillon_core::run::{Reason, ReasonCode, Run, RunState, TriggerKind};
+use carillon_core::time::{Span, Timestamp};
 use carillon_proto::v1::{
     Emit, Hello, LogBatch, LogChunk, Report, ReportBatch, ReportKind, RunRef, StatusRequest, TimeProbe,
     TriggerRequest, server_message::Message as ToWorker, worker_message::Message as FromWorker,
 };
 use carillon_server::ServerError;
 use carillon_store::accounts::TokenScope;
+use carillon_store::catalog::{EditOutcome, JobChange, JobEdit};
+use carillon_store::runs::Insertion;
 use serde_json::json;
 use tonic::Code;
 
@@ -223,4 +226,80 @@ async fn a_second_server_with_the_same_id_is_refused() {
     let refused = second.ended().await;
     assert!(matches!(&refused, ServerError::IdTaken { id, .. } if id == "s1"), "{refused:?}");
     first.stop().await;
+}
+
+/// Its job was deleted before the server had the shard, just when the run started: the row tells whose run it is.
+#[tokio::test]
+async fn what_a_worker_says_of_a_run_of_an_unknown_job_is_for_the_shard_of_its_row() {
+    let cluster = Cluster::new(1, 2).await;
+    let job = cluster.job("gone", json!({"schedule": {"type": "api"}})).await;
+    let (shard, stranger) = (cluster.shard(job.shard_index), 1 - job.shard_index);
+    let at = now();
+    let run = Run {
+        key: RunKey::scheduled(job.id, at + Span::from_secs(60)),
+        shard,
+        epoch: Epoch::default(),
+        job_version: job.version,
+        trigger: TriggerKind::Schedule,
+        worker: Some(Incarnation::new(7)),
+        plan_no: PlanNo::default(),
+        attempt: AttemptNo::FIRST,
+        state: RunState::Planned,
+        due_at: at,
+        start_by: at + Span::from_secs(60),
+        started_at: None,
+        finished_at: None,
+        reason: None,
+        result: None,
+        params: None,
+        trace: None,
+    };
+    let store = &cluster.store;
+    assert_eq!(store.insert_runs(std::slice::from_ref(&run)).await.unwrap(), [Insertion::New]);
+    let row = store.shard(shard).await.unwrap().unwrap();
+    let delete = JobEdit {
+        shard,
+        seen_jobs_version: row.jobs_version,
+        seen_planned_until: row.planned_until,
+        change: JobChange::Delete { job: job.id, seen: job.version, by: "test".into() },
+        at,
+        cancel_reason: Reason::new(ReasonCode::Deleted, "deleted"),
+        runs: Vec::new(),
+    };
+    assert!(matches!(store.edit_job(&delete).await.unwrap(), EditOutcome::Edited { .. }));
+    let state = || async { store.run(run.key).await.unwrap().unwrap().state };
+    assert_eq!(state().await, RunState::Cancelled);
+
+    let server = cluster.server("s1", "a").await;
+    let control = server.control().await;
+    eventually("both shards are owned", || async {
+        let status = control.clone().status(StatusRequest {}).await.unwrap().into_inner();
+        (status.shards.iter().filter(|shard| shard.owner).count() == 2).then_some(())
+    })
+    .await;
+    let mut wire = Wire::open(server.address, FromWorker::Hello(hello(cluster.group, 7))).await.unwrap();
+    for (seq, shard, becomes) in
+        [(1, stranger, RunState::Cancelled), (2, job.shard_index, RunState::Succeeded)]
+    {
+        let report = Report {
+            seq,
+            run: Some(run_ref(run.key)),
+            attempt: 1,
+            shard: u32::from(shard),
+            kind: ReportKind::Succeeded.into(),
+            at_ms: at.as_millis() + 5,
+            started_ms: at.as_millis(),
+            ..Report::default()
+        };
+        wire.say(FromWorker::Reports(ReportBatch { reports: vec![report] })).await;
+        loop {
+            if let ToWorker::ReportAck(ack) = wire.hear().await.unwrap()
+                && ack.seqs.contains(&seq)
+            {
+                break;
+            }
+        }
+        assert_eq!(state().await, becomes, "reported to shard {shard}");
+    }
+    server.stop().await;
 }

@@ -1,6 +1,7 @@
 //! Standbys that act: they arm what a dead owner cannot, take over where planning stops, and reach workers for each other.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use carillon_core::run::RunState;
@@ -8,6 +9,7 @@ use carillon_core::time::{Span, Timestamp};
 use carillon_proto::v1::{ShardStatus, StatusRequest};
 use serde_json::json;
 
+use crate::faulty::Faulty;
 use crate::support::{Cluster, TestServer, TestWorker, eventually, now};
 
 const EVERY_SECOND: &str = "* * * * * ?";
@@ -183,6 +185,48 @@ async fn without_the_coordinator_a_shard_that_is_not_planned_is_taken_over() {
     let to = now() + Span::from_secs(3);
     until_started(&worker, to).await;
     started_once_and_on_time(&worker, from, to);
+}
+
+/// What it was told while it still believed to own the shard is of no use to it; as a standby it asks for the plan.
+#[tokio::test]
+async fn an_owner_that_was_replaced_without_knowing_it_has_its_successors_plan_afterwards() {
+    let quick = |config: &mut carillon_server::ServerConfig| {
+        config.engine.horizon = Span::from_secs(8);
+        config.engine.slice = Span::from_secs(1);
+        config.engine.minimum_hold = Span::from_secs(1);
+    };
+    let mut cluster = Cluster::new(3, 1).await;
+    cluster.job("tick", json!({"schedule": {"type": "cron", "expression": EVERY_SECOND}})).await;
+    let store = cluster.store.clone();
+    let faulty = Arc::new(Faulty::new(store.clone()));
+    cluster.store = faulty.clone();
+    let first = cluster.server_with("s1", "a", quick).await;
+    cluster.store = store;
+    eventually("the first one owns the shard", || async { cluster.owner(0).await }).await;
+    let mut servers = BTreeMap::from([("s1".to_owned(), first)]);
+    for (id, room) in [("s2", "b"), ("s3", "c")] {
+        servers.insert(id.to_owned(), cluster.server_with(id, room, quick).await);
+    }
+    let scene = Scene { cluster, servers };
+    scene.everybody_knows_the_plan().await;
+    assert_eq!(scene.owner().await, "s1");
+
+    // It alone does not reach the store, so it does not plan, and another one does.
+    faulty.set_down(true);
+    eventually("another owns the shard", || async { (scene.owner().await != "s1").then_some(()) }).await;
+    let epoch = scene.cluster.store.shard(scene.cluster.shard(0)).await.unwrap().unwrap().epoch.get();
+    eventually("the third one has the new plan", || async {
+        let (second, third) = (scene.status("s2").await, scene.status("s3").await);
+        let standby = if second.owner { third } else { second };
+        (standby.told_epoch == epoch).then_some(())
+    })
+    .await;
+    faulty.set_down(false);
+    eventually("the first one has it, too", || async {
+        let status = scene.status("s1").await;
+        (!status.owner && status.told_epoch == epoch && status.told_runs >= 5).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -116,3 +116,11 @@ pub async fn shards_are_listed_in_order(store: SharedStore) {
     assert_eq!(row.planned_until, Timestamp::from_millis(7_000));
     assert_eq!(store.shards_of(CLUSTER, 999).await.unwrap(), []);
 }
+
+/// Another name means another database, which may lack what this one has acknowledged; over any connection, and beside other work.
+pub async fn the_same_database_names_itself_the_same(store: SharedStore) {
+    let first = store.instance().await.unwrap();
+    assert!(!first.is_empty());
+    let (one, other) = tokio::join!(store.instance(), store.instance());
+    assert_eq!([one.unwrap(), other.unwrap()], [first.clone(), first]);
+}
