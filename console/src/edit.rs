@@ -192,8 +192,11 @@ async fn change(
     if spec == current.spec {
         return Ok((None, Some(current.clone()), Some(current)));
     }
+    let Some(version) = console.store.next_job_version(id).await? else {
+        return Err(Problem::not_found("job", id));
+    };
     let job = Job {
-        version: current.version.next(),
+        version,
         spec,
         effective_from: at,
         updated_at: at,

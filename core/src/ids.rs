@@ -212,6 +212,18 @@ number! {
     /// The version of a job, which is also its revision for `If-Match`; an edit makes the next one.
     JobVersion(u32)
 }
+
+impl JobVersion {
+    /// More edits of one job than a failover of the database loses.
+    const LOST_AT_MOST: u32 = 1_000;
+
+    /// A version that no edit had which came after this one and was lost. Workers and holders may know what came of a lost edit, and would
+    /// take another edit of the same version for it.
+    #[must_use]
+    pub const fn beyond_lost(self) -> Self {
+        Self(self.0.saturating_add(Self::LOST_AT_MOST))
+    }
+}
 number! {
     /// Grows with every change of a shard's job set; part of the compare-and-set that plans.
     JobsVersion(u64)

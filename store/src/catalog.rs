@@ -35,7 +35,7 @@ pub struct Plan {
     pub shard: ShardRow,
     /// The jobs, in id order.
     pub jobs: Vec<Job>,
-    /// Where only one job was asked for: its version, also where it is of another shard; where it is deleted, the one after its last.
+    /// Where only one job was asked for: its version, also where it is of another shard; where it is deleted, one beyond its last.
     pub version: JobVersion,
     /// Their runs that are planned or running, in key order.
     pub open_runs: Vec<Run>,
@@ -85,7 +85,7 @@ pub struct JobEdit {
 pub enum JobChange {
     /// A new job; its id was allocated by [`CatalogStore::next_job_id`].
     Create(Job),
-    /// A new version in place of `seen`; `job.version` is `seen + 1`.
+    /// A new version in place of `seen`; `job.version` is what [`CatalogStore::next_job_version`] says.
     Replace {
         /// The version that was read (`If-Match`).
         seen: JobVersion,
@@ -116,7 +116,7 @@ pub enum EditOutcome {
     },
     /// Somebody edited or planned the shard in between: read again, compute again.
     ShardChanged,
-    /// The job has another version now (its current state), or is gone (none).
+    /// The job has another version now (its current state), or is to have another one than the edit says, or is gone (none).
     VersionChanged(Option<Job>),
 }
 
@@ -160,6 +160,10 @@ pub trait CatalogStore {
     /// Applies an edit in one transaction that takes the shard's row lock: bumps `jobs_version`, changes the job, cancels or re-plans its
     /// planned scheduled rows later than `at`, inserts the new fires. Conflict when the name is taken in the group.
     async fn edit_job(&self, edit: &JobEdit) -> Result<EditOutcome, StoreError>;
+
+    /// The version that the next edit of a job has; none where there is no such job. It is the next number, or where another database
+    /// answers than took the job's last edit, [one that no lost edit had](JobVersion::beyond_lost).
+    async fn next_job_version(&self, job: JobId) -> Result<Option<JobVersion>, StoreError>;
 
     /// One job.
     async fn job(&self, job: JobId) -> Result<Option<Job>, StoreError>;

@@ -40,6 +40,9 @@ pub(crate) trait Database: Send {
     /// Ends a SELECT that locks its rows until the transaction ends; empty where writers are alone anyhow.
     const FOR_UPDATE: &'static str;
 
+    /// An expression that tells which database answers.
+    const INSTANCE: &'static str;
+
     /// Whether an INSERT can assign to rows that exist under a condition, and says how many changed; worth it where a look first is a
     /// round trip.
     const ASSIGNS: bool;

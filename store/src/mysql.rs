@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use mysql_async::{Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts};
 
 use crate::database::{Backend, Database, Operation, ShardNumbers};
+use crate::sql::jobs;
 use crate::{MigrationReport, StoreError};
 use connection::MysqlConnection;
 use errors::{refused_url, timed_out};
@@ -199,15 +200,8 @@ impl Backend for MysqlStore {
     }
 
     async fn answering(&self) -> Result<String, StoreError> {
-        // Servers of one replication have different ids; names and ports tell others apart.
-        let named = "SELECT CONCAT_WS(' ', @@server_id, @@hostname, @@port)";
         self.within_deadline("ask which database answers", Scope::Statements, |db| {
-            Box::pin(async move {
-                match db.query_one(named, Vec::new()).await? {
-                    Some(mut row) => row.take(),
-                    None => Ok(String::new()),
-                }
-            })
+            Box::pin(jobs::instance(db))
         })
         .await
     }

@@ -15,6 +15,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use crate::database::{Backend, Database, Operation, ShardNumbers};
+use crate::sql::jobs;
 use crate::{MigrationReport, StoreError};
 use connection::SqliteConnection;
 use writer::Writer;
@@ -145,7 +146,7 @@ impl Backend for SqliteStore {
     }
 
     async fn answering(&self) -> Result<String, StoreError> {
-        Ok("the file".to_owned())
+        self.read("ask which database answers", |db| Box::pin(jobs::instance(db))).await
     }
 
     async fn shut(&self) {

@@ -134,10 +134,10 @@ async fn a_missing_migration_is_named_and_each_is_applied_once() {
     let mut applied = Vec::new();
     for migrated in migrating {
         let report = migrated.await.unwrap();
-        assert_eq!(report.version, 3);
+        assert_eq!(report.version, 4);
         applied.extend(report.applied);
     }
-    assert_eq!(applied, ["0001_initial", "0002_observed", "0003_pages"]);
+    assert_eq!(applied, ["0001_initial", "0002_observed", "0003_pages", "0004_instance"]);
     database.ask(&format!("UPDATE {}.schema_migration SET checksum = 'other'", database.name)).await;
     for store in stores {
         for refused in [store.ready().await.unwrap_err(), store.migrate().await.unwrap_err()] {
@@ -145,6 +145,19 @@ async fn a_missing_migration_is_named_and_each_is_applied_once() {
         }
         store.close().await;
     }
+    database.drop().await;
+}
+
+#[tokio::test]
+async fn an_edit_after_a_failover_has_a_version_that_no_lost_edit_had() {
+    let Some(server) = server() else { return };
+    let database = Database::create(server, "versions").await;
+    let store = database.store();
+    store.migrate().await.unwrap();
+    let promoted = async || {
+        database.ask(&format!("UPDATE {}.job SET instance = 'another server'", database.name)).await;
+    };
+    conformance::edits::an_edit_after_a_failover_has_a_version_that_no_lost_edit_had(store, promoted).await;
     database.drop().await;
 }
 

@@ -56,14 +56,26 @@ async fn a_missing_migration_is_named_and_each_is_applied_once() {
     let mut applied = Vec::new();
     for migrated in migrating {
         let report = migrated.await.unwrap();
-        assert_eq!(report.version, 3);
+        assert_eq!(report.version, 4);
         applied.extend(report.applied);
     }
-    assert_eq!(applied, ["0001_initial", "0002_observed", "0003_pages"]);
+    assert_eq!(applied, ["0001_initial", "0002_observed", "0003_pages", "0004_instance"]);
     for store in stores {
         store.ready().await.unwrap();
         store.close().await;
     }
+}
+
+#[tokio::test]
+async fn an_edit_after_a_failover_has_a_version_that_no_lost_edit_had() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("carillon.db");
+    let store = fresh(SqliteConfig::file(&path)).await;
+    let copied = async || {
+        let file = rusqlite::Connection::open(&path).unwrap();
+        assert_eq!(file.execute("UPDATE job SET instance = 'another file'", []).unwrap(), 1);
+    };
+    conformance::edits::an_edit_after_a_failover_has_a_version_that_no_lost_edit_had(store, copied).await;
 }
 
 #[tokio::test]

@@ -28,6 +28,9 @@ pub(crate) struct Store {
     pub(crate) idempotency: BTreeMap<(JobId, String), RunKey>,
     /// Fires that were over before the edit that takes them away: by a clock that is ahead their time had come, or a policy gave them up.
     pub(crate) over_before_edit: BTreeSet<RunKey>,
+    /// How often the store has failed over, and before which of these each job was last edited.
+    pub(crate) failovers: u32,
+    edited_at: BTreeMap<JobId, u32>,
 }
 
 /// What an edit did.
@@ -53,6 +56,8 @@ impl Store {
             attempts: Vec::new(),
             idempotency: BTreeMap::new(),
             over_before_edit: BTreeSet::new(),
+            failovers: 0,
+            edited_at: BTreeMap::new(),
         }
     }
 
@@ -246,7 +251,12 @@ impl Store {
         let old = self.jobs.get(&id).cloned();
         // A deleted job comes back as a later version here, to save numbers; real ids are never given twice.
         let last = self.history.get(&id).and_then(|versions| versions.last());
-        let version = last.map_or(JobVersion::new(1), |job| job.version.next());
+        let edited_at = self.edited_at.insert(id, self.failovers).unwrap_or_default();
+        let version = match last {
+            None => JobVersion::new(1),
+            Some(job) if edited_at == self.failovers => job.version.next(),
+            Some(job) => job.version.beyond_lost(),
+        };
         let new = spec.map(|spec| Job {
             id,
             version,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use carillon_core::ids::{AttemptNo, Epoch, GroupId, JobId, RunKey, ServerId, ShardId};
+use carillon_core::ids::{AttemptNo, Epoch, GroupId, JobId, JobVersion, RunKey, ServerId, ShardId};
 use carillon_core::job::Job;
 use carillon_core::parallel::{MapChunk, MapHeader, MapPhase};
 use carillon_core::run::{Attempt, Run, RunState};
@@ -176,6 +176,7 @@ behind_faults! {
         fn groups(after: Option<GroupId>, limit: usize) -> Vec<Group>;
         fn next_job_id() -> JobId;
         fn edit_job(edit: &JobEdit) -> EditOutcome;
+        fn next_job_version(job: JobId) -> Option<JobVersion>;
         fn job(job: JobId) -> Option<Job>;
         fn job_names(jobs: &[JobId]) -> Vec<(JobId, String)>;
         fn job_by_name(group: GroupId, name: &str) -> Option<Job>;

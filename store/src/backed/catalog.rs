@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use carillon_core::ids::{GroupId, JobId, ShardId};
+use carillon_core::ids::{GroupId, JobId, JobVersion, ShardId};
 use carillon_core::job::Job;
 use carillon_core::time::Timestamp;
 
@@ -51,6 +51,10 @@ impl<B: Backend> CatalogStore for B {
     async fn edit_job(&self, edit: &JobEdit) -> Result<EditOutcome, StoreError> {
         let edit = Arc::new(edit.clone());
         self.write("edit the job", move |db| Box::pin(edits::edit_job(db, edit.clone()))).await
+    }
+
+    async fn next_job_version(&self, job: JobId) -> Result<Option<JobVersion>, StoreError> {
+        self.read("read the next version of the job", move |db| Box::pin(jobs::next_version(db, job))).await
     }
 
     async fn job(&self, job: JobId) -> Result<Option<Job>, StoreError> {

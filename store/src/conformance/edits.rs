@@ -321,3 +321,27 @@ pub async fn edits_and_planning_race_and_no_fire_is_lost_or_doubled(store: Share
     assert!(runs.iter().all(|run| run.job_version.get() == 9), "every row is the last version's");
     assert_eq!(store.job_versions(job.id, 100).await.unwrap().len(), 9);
 }
+
+/// What a lost edit had planned and said must not be taken for what the next one does. Not among the promises that a store keeps by itself:
+/// `fail_over` has it answer as another database, or look as if it did.
+pub async fn an_edit_after_a_failover_has_a_version_that_no_lost_edit_had(
+    store: SharedStore,
+    fail_over: impl AsyncFnOnce(),
+) {
+    let fixture = Fixture::new(store.clone()).await;
+    let job = fixture.job("job").await;
+    assert_eq!(store.next_job_version(job.id).await.unwrap(), Some(job.version.next()));
+    fail_over().await;
+    let beyond = job.version.beyond_lost();
+    assert_eq!(store.next_job_version(job.id).await.unwrap(), Some(beyond));
+    // Decided before the failover, committed after it.
+    let edit = fixture.edit(replace(&fixture, job.id, 1, "stale"), fixture.at(1), Vec::new()).await;
+    assert_eq!(store.edit_job(&edit).await.unwrap(), EditOutcome::VersionChanged(Some(job.clone())));
+    let next = fixture.job_as(job.id, beyond.get(), "next");
+    let change = JobChange::Replace { seen: job.version, job: next.clone() };
+    let edit = fixture.edit(change, fixture.at(1), Vec::new()).await;
+    expect_edited(store.edit_job(&edit).await);
+    assert_eq!(store.job(job.id).await.unwrap(), Some(next));
+    assert_eq!(store.next_job_version(job.id).await.unwrap(), Some(beyond.next()));
+    assert_eq!(store.next_job_version(JobId::new(999_999)).await.unwrap(), None);
+}

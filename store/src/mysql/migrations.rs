@@ -13,6 +13,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { name: "0001_initial", sql: include_str!("../../../sql/mysql/0001_initial.sql") },
     Migration { name: "0002_observed", sql: include_str!("../../../sql/mysql/0002_observed.sql") },
     Migration { name: "0003_pages", sql: include_str!("../../../sql/mysql/0003_pages.sql") },
+    Migration { name: "0004_instance", sql: include_str!("../../../sql/mysql/0004_instance.sql") },
 ];
 
 /// How long to wait for another process that migrates: longer than any migration of an empty or small database takes.

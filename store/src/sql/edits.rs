@@ -11,7 +11,7 @@ use carillon_core::time::Timestamp;
 use crate::StoreError;
 use crate::catalog::{EditOutcome, JobChange, JobEdit, TouchedRun};
 use crate::database::{Database, Existing, Insert, existing_number_of};
-use crate::sql::jobs::job;
+use crate::sql::jobs::{instance, job, next_version};
 use crate::sql::run_rows::{
     ADVANCED, LIFE, Life, REPLANNED, REVIVED, insert_runs, push_life, push_run, read_life,
 };
@@ -29,6 +29,11 @@ pub(crate) async fn edit_job<D: Database>(db: &mut D, edit: Arc<JobEdit>) -> Res
     if let Some((id, seen)) = version_seen(&edit.change) {
         let current = job(db, id).await?;
         if current.as_ref().map(|job| job.version) != Some(seen) {
+            return Ok(EditOutcome::VersionChanged(current));
+        }
+        if let JobChange::Replace { job, .. } = &edit.change
+            && next_version(db, id).await? != Some(job.version)
+        {
             return Ok(EditOutcome::VersionChanged(current));
         }
     }
@@ -81,6 +86,7 @@ const NEW_JOB: Insert = Insert {
         "created_at",
         "updated_at",
         "updated_by",
+        "instance",
     ],
     existing: Existing::Refuse,
 };
@@ -102,6 +108,7 @@ async fn create<D: Database>(db: &mut D, job: &Job, number: i64, edit: &JobEdit)
         job.created_at,
         job.updated_at,
         &job.updated_by,
+        instance(db).await?,
     ];
     db.insert(&NEW_JOB, row).await.map_err(|error| taken(error, job))?;
     remember_version(db, job).await
@@ -111,7 +118,7 @@ async fn replace<D: Database>(db: &mut D, job: &Job, edit: &JobEdit) -> Result<(
     refuse_taken_name(db, job, edit).await?;
     db.execute(
         "UPDATE job SET version = ?, name = ?, kind = ?, enabled = ?, search_text = ?, spec = ?,
-                effective_from = ?, updated_at = ?, updated_by = ?
+                effective_from = ?, updated_at = ?, updated_by = ?, instance = ?
          WHERE job = ?",
         values![
             job.version,
@@ -123,6 +130,7 @@ async fn replace<D: Database>(db: &mut D, job: &Job, edit: &JobEdit) -> Result<(
             job.effective_from,
             job.updated_at,
             &job.updated_by,
+            instance(db).await?,
             job.id,
         ],
     )

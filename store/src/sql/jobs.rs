@@ -173,13 +173,33 @@ pub(crate) async fn job_of_shard<D: Database>(
     found.map(read_job).transpose()
 }
 
-/// The version of a job, whatever its shard; where it is deleted, the one after its last. By primary key in each table.
+/// See [`crate::Store::instance`].
+pub(crate) async fn instance<D: Database>(db: &mut D) -> Result<String, StoreError> {
+    match db.query_one(&format!("SELECT {}", D::INSTANCE), Vec::new()).await? {
+        Some(mut row) => row.take(),
+        None => Ok(String::new()),
+    }
+}
+
+/// By primary key.
+pub(crate) async fn next_version<D: Database>(
+    db: &mut D,
+    job: JobId,
+) -> Result<Option<JobVersion>, StoreError> {
+    let found = db.query_one("SELECT version, instance FROM job WHERE job = ?", values![job]).await?;
+    let Some(mut row) = found else { return Ok(None) };
+    let (version, edited_on): (JobVersion, String) = (row.take()?, row.take()?);
+    let same = edited_on.is_empty() || edited_on == instance(db).await?;
+    Ok(Some(if same { version.next() } else { version.beyond_lost() }))
+}
+
+/// The version of a job, whatever its shard; where it is deleted, one beyond its last. By primary key in each table.
 pub(crate) async fn version_after<D: Database>(db: &mut D, job: JobId) -> Result<JobVersion, StoreError> {
     if let Some(version) = versions_in_force(db, &[job]).await?.get(&job) {
         return Ok(*version);
     }
     let last = job_versions(db, job, 1).await?.first().map(|job| job.version);
-    Ok(last.unwrap_or_default().next())
+    Ok(last.unwrap_or_default().beyond_lost())
 }
 
 /// The versions of those of the jobs that are not deleted, by primary key.

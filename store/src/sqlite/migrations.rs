@@ -13,6 +13,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration { name: "0001_initial", sql: include_str!("../../../sql/sqlite/0001_initial.sql") },
     Migration { name: "0002_observed", sql: include_str!("../../../sql/sqlite/0002_observed.sql") },
     Migration { name: "0003_pages", sql: include_str!("../../../sql/sqlite/0003_pages.sql") },
+    Migration { name: "0004_instance", sql: include_str!("../../../sql/sqlite/0004_instance.sql") },
 ];
 
 /// Applies what is missing, all in one transaction that keeps other processes out.

@@ -6,6 +6,7 @@ use carillon_core::ids::{JobId, RunKey};
 use carillon_core::run::{Run, RunState};
 use rand::RngExt;
 
+use super::super::store::Store;
 use super::{Cut, Event, Mutant, SERVERS, World};
 
 impl World {
@@ -189,7 +190,8 @@ impl World {
                 before.is_some_and(|before| before.state == RunState::Cancelled && run.state != before.state)
             };
             self.corrections_lost.extend(self.store.runs.values().filter(corrected).map(|run| run.key));
-            self.store = *replica;
+            let failovers = self.store.failovers + 1;
+            self.store = Store { failovers, ..*replica };
             // Connections break; a server that stands still sees it when it goes on.
             for server in 0..SERVERS {
                 self.after(0, Event::StoreReplaced(self.process(server)));
