@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use mysql_async::{Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts};
 
-use crate::database::{Backend, Database, Operation, ShardNumbers};
+use crate::database::{Backend, Operation, ShardNumbers};
 use crate::sql::jobs;
 use crate::{MigrationReport, StoreError};
 use connection::MysqlConnection;

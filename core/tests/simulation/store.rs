@@ -30,7 +30,7 @@ pub(crate) struct Store {
     pub(crate) over_before_edit: BTreeSet<RunKey>,
     /// How often the store has failed over, and before which of these each job was last edited.
     pub(crate) failovers: u32,
-    edited_at: BTreeMap<JobId, u32>,
+    pub(crate) edited_at: BTreeMap<JobId, u32>,
 }
 
 /// What an edit did.

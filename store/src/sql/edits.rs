@@ -116,6 +116,7 @@ async fn create<D: Database>(db: &mut D, job: &Job, number: i64, edit: &JobEdit)
 
 async fn replace<D: Database>(db: &mut D, job: &Job, edit: &JobEdit) -> Result<(), StoreError> {
     refuse_taken_name(db, job, edit).await?;
+    let instance = instance(db).await?;
     db.execute(
         "UPDATE job SET version = ?, name = ?, kind = ?, enabled = ?, search_text = ?, spec = ?,
                 effective_from = ?, updated_at = ?, updated_by = ?, instance = ?
@@ -130,7 +131,7 @@ async fn replace<D: Database>(db: &mut D, job: &Job, edit: &JobEdit) -> Result<(
             job.effective_from,
             job.updated_at,
             &job.updated_by,
-            instance(db).await?,
+            instance,
             job.id,
         ],
     )
