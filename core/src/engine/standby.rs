@@ -49,6 +49,8 @@ pub(super) struct Standby {
     edited_at: BTreeMap<JobId, Timestamp>,
     /// After a stall nothing is armed before the owner is heard, or this instant.
     held_until: Option<Timestamp>,
+    /// When the owner spoke last.
+    owner_heard_at: Option<Timestamp>,
     watch: Watch,
 }
 
@@ -112,8 +114,7 @@ impl Engine {
             }
             return;
         }
-        self.standby.watch.note_epoch(now, news.epoch);
-        self.standby.held_until = None;
+        self.standby.hear_owner(now, news.epoch);
         let closed: BTreeSet<JobId> = news.closed.iter().map(|key| key.job).collect();
         self.standby.take(now, news, &self.config);
         // An owner that hears of an edit takes the job's runs back until it has read what came of it, which it may not live to do, and its
@@ -130,7 +131,7 @@ impl Engine {
             Some(owned) if epoch > owned.epoch => self.reload(),
             Some(_) => {}
             None => {
-                self.standby.held_until = None;
+                self.standby.hear_owner(now, epoch);
                 self.standby.watch.note_planned(now, epoch, planned_until);
             }
         }
@@ -182,6 +183,9 @@ impl Engine {
         Some(standby.held_until.map_or(next, |held| next.max(held)))
     }
 }
+
+/// An owner that lives has spoken within this time (300 ms): three watermarks.
+const SILENCE: Span = Span::from_millis(300);
 
 /// The owner takes the runs of an edited job back within this time (3 s) of the edit, if it does at all.
 const LATELY: Span = Span::from_secs(3);
@@ -337,9 +341,16 @@ impl Standby {
 
     /// After a stall: what is known is old, so the owner is heard first if it speaks soon.
     pub(super) fn hold(&mut self, now: Timestamp, patience: Span) {
-        /// Three watermarks: an owner that lives has spoken by then.
-        const MOST: Span = Span::from_millis(300);
-        self.held_until = Some(now.saturating_add(patience.min(MOST)));
+        self.held_until = Some(now.saturating_add(patience.min(SILENCE)));
+    }
+
+    /// Somebody who may be the owner speaks; one that is known to be replaced says nothing of the owner.
+    fn hear_owner(&mut self, now: Timestamp, epoch: Epoch) {
+        self.held_until = None;
+        self.watch.note_epoch(now, epoch);
+        if epoch == self.watch.epoch() {
+            self.owner_heard_at = Some(now);
+        }
     }
 
     /// Sets when to look at a run again.

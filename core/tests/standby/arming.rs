@@ -56,11 +56,21 @@ fn it_arms_again_each_second_until_the_latest_start() {
 }
 
 #[test]
-fn a_run_that_is_due_at_once_is_the_owners_for_a_while() {
-    let mut standby = Scene::standby(1, plan(&job(json!({})), Vec::new()));
-    standby.pass_until(5.0);
-    standby.feed(Input::News(Box::new(change(vec![run(5.0, ANN)], Vec::new()))));
-    assert_eq!(seconds(&standby.armed_until(6.0)), [5.6]);
+fn a_run_that_is_due_at_once_is_the_owners_for_a_while_as_long_as_it_speaks() {
+    for (speaks_until, armed_at) in [(5.0, 5.3), (5.2, 5.5), (6.0, 5.6)] {
+        let mut standby = Scene::standby(1, plan(&job(json!({})), Vec::new()));
+        standby.pass_until(5.0);
+        standby.feed(Input::News(Box::new(change(vec![run(5.0, ANN)], Vec::new()))));
+        let mut armed = Vec::new();
+        for round in 1..=10 {
+            let second = 5.0 + f64::from(round) / 10.0;
+            armed.extend(standby.armed_until(second));
+            if second <= speaks_until {
+                standby.watermark(30.0);
+            }
+        }
+        assert_eq!(seconds(&armed), [armed_at], "it speaks until {speaks_until}");
+    }
 }
 
 #[test]

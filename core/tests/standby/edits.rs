@@ -421,3 +421,14 @@ fn an_edit_is_in_force_though_one_that_was_lost_had_its_version() {
     });
     assert_eq!(armed, Some(json!("next")), "{effects:?}");
 }
+
+/// Its owner stands still, so nobody else arms what an edit has just planned.
+#[test]
+fn what_an_edit_plans_for_soon_is_armed_at_once_while_the_owner_is_silent() {
+    let mut standby = Scene::standby(2, plan(&job(json!({})), Vec::new()));
+    standby.pass_until(5.0);
+    standby.feed(changed(2, JOB, &[]));
+    let soon = Run { job_version: edited().version, ..run(5.1, ANN) };
+    let effects = standby.feed(read(2, Some(edited()), vec![soon.clone()]));
+    assert!(matches!(&effects[..], [Effect::Arm(arm)] if arm.key == soon.key), "{effects:?}");
+}

@@ -1,6 +1,6 @@
 //! When a standby arms a run of its copy: late enough for the owner to have done it, early enough to start on time all the same.
 
-use super::{Heard, Standby};
+use super::{Heard, SILENCE, Standby};
 use crate::change::{Fence, Move};
 use crate::engine::{Arm, Effect, Engine, EngineConfig};
 use crate::ids::RunKey;
@@ -111,7 +111,8 @@ impl Engine {
 }
 
 impl Standby {
-    /// When this holder arms the run; none while it does not know its place.
+    /// When this holder arms the run; none while it does not know its place. A run that was told late is the owner's for a while, as long as
+    /// the owner speaks.
     pub(super) fn arm_at(&self, key: RunKey, config: &EngineConfig) -> Option<Timestamp> {
         let lead = match self.rank? {
             0 => config.arm_lead,
@@ -121,7 +122,9 @@ impl Standby {
         let copied = &self.runs[&key];
         let patience = Span::from_millis(config.arm_lead.as_millis().saturating_sub(lead.as_millis()));
         let due = copied.run.due_at.saturating_sub(lead);
-        Some(due.max(copied.told_at.saturating_add(patience)))
+        let told = copied.told_at.saturating_add(patience);
+        let silent_at = self.owner_heard_at.map_or(Timestamp::EPOCH, |at| at.saturating_add(SILENCE));
+        Some(due.max(told.min(silent_at)))
     }
 
     /// Whether no earlier run of the job holds this one up, as far as the copy tells. In doubt it is the owner's to say.
