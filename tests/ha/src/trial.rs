@@ -145,6 +145,11 @@ impl<'a> Trial<'a> {
         self.record().lost_commits.push(lost);
     }
 
+    /// Notes that no database took commits from that instant until now.
+    pub fn database_was_away(&self, from_ms: i64) {
+        self.record().database_away.push((from_ms, now_ms()));
+    }
+
     /// Notes that this share of the fires may be late or not started.
     pub fn tolerate(&self, share: f64) {
         self.record().tolerated_share = share;

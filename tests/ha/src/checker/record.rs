@@ -45,6 +45,9 @@ pub struct Record {
     /// Commits that a failover of the database took back.
     #[serde(default)]
     pub lost_commits: Vec<LostCommits>,
+    /// From when until when no database took commits.
+    #[serde(default)]
+    pub database_away: Vec<(i64, i64)>,
     /// What the shards looked like, in order.
     pub samples: Vec<Sample>,
     /// The share of fires that may be late or not started.

@@ -250,7 +250,10 @@ impl<'a> Judge<'a> {
             .lines
             .get(run.id.as_str())
             .and_then(|lines| lines.iter().filter(|line| is_start(line)).map(|line| line.at_us).min());
-        if self.is_excused(job, run) || self.changed_unanswered(job, version, fire) {
+        let excused = self.is_excused(job, run)
+            || self.changed_unanswered(job, version, fire)
+            || self.changed_as_the_database_died(job, version, fire);
+        if excused {
             self.figures.excused.0 += 1;
             match started {
                 Some(at) => self.excused_late.push(at - fire * 1_000),
@@ -307,6 +310,18 @@ impl<'a> Judge<'a> {
                 |fault: &FaultSpan| (fault.from_ms - ARMING_MS..=fault.to_ms).contains(&change.sent_ms);
             (change.sent_ms - ARMING_MS..=until).contains(&fire) && self.record.faults.iter().any(broken)
         })
+    }
+
+    /// Whether a fire is of a change that was committed just before the database died, while it is away: nobody could read its rows and name
+    /// workers in them. Its answer, if it has one, says so: it names runs that may start all the same.
+    fn changed_as_the_database_died(&self, job: &JobHistory, version: usize, fire: i64) -> bool {
+        let change = &job.versions[version];
+        let in_doubt = change.acknowledged_ms.is_none() || !change.may_still_start.is_empty();
+        in_doubt
+            && self.record.database_away.iter().any(|(from, to)| {
+                (from - ARMING_MS..=*to).contains(&change.sent_ms)
+                    && (change.sent_ms..=to + TAKEOVER_MS).contains(&fire)
+            })
     }
 
     /// Whether I2 promises nothing for a run.

@@ -476,6 +476,27 @@ fn an_unanswered_change_during_a_fault_excuses_its_job_until_somebody_can_have_t
 }
 
 #[test]
+fn a_change_that_was_committed_as_the_database_died_is_excused_while_it_is_away_if_its_answer_tells_of_it() {
+    let with = |listed: bool, away: (i64, i64), missed: &str| {
+        seeded(|record| {
+            record.database_away.push(away);
+            if listed {
+                record.jobs[1].versions[1].may_still_start.insert("2-42500".into());
+            }
+            never_started(record, missed, "late");
+        })
+        .len()
+    };
+    let away = (40_310, 60_000);
+    assert_eq!(with(true, away, "2-50500"), 0);
+    assert_eq!(with(false, away, "2-50500"), 1, "everybody knew of it");
+    assert_eq!(with(true, away, "1-50000"), 1, "another job");
+    assert_eq!(with(true, away, "2-38500"), 1, "the version before");
+    assert_eq!(with(true, (55_000, 59_000), "2-50500"), 1, "long before the database died");
+    assert_eq!(with(true, (20_000, 30_000), "2-50500"), 1, "after it was back");
+}
+
+#[test]
 fn a_soak_tolerates_its_share_and_no_more() {
     let with = |share| {
         seeded(|record| {

@@ -166,6 +166,7 @@ async fn mysql_away(trial: &mut Trial<'_>, quick: f64, full: f64) {
     database.revive();
     database.wait();
     trial.healed(broken);
+    trial.database_was_away(from);
     excuse_beyond_horizon(trial, from);
 }
 
@@ -223,6 +224,7 @@ async fn both_away(trial: &mut Trial<'_>, quick: f64, full: f64) {
     database.wait();
     zookeeper.wait();
     trial.healed(broken);
+    trial.database_was_away(from);
     excuse_beyond_horizon(trial, from);
 }
 
