@@ -67,7 +67,7 @@ impl Jobs {
 
     fn insert(&mut self, job: Job, known: Option<Entry>, planned_until: Timestamp) {
         let id = job.id;
-        // Where a database that failed over lost an edit, the next one has its version again, and is another.
+        // A database that was put back to an earlier state under the same name gives a version again, and it is another one.
         let known = known.filter(|entry| entry.job.job == job);
         let turn = known.as_ref().map_or(0, |entry| entry.turn);
         let compiled = match known {

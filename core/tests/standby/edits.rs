@@ -404,7 +404,7 @@ fn a_new_job_is_known_of_before_its_rows_are_read() {
     assert!(owner.engine().has_seen(new));
 }
 
-/// The database lost an edit when it failed over, and gave its version to the next one.
+/// The database was put back to what it was before an edit, and gave its version to the next one.
 #[test]
 fn an_edit_is_in_force_though_one_that_was_lost_had_its_version() {
     let planned = Run { job_version: JobVersion::new(2), ..run(1.0, ANN) };
