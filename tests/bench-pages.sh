@@ -43,7 +43,8 @@ trap 'exit 143' TERM
 
 if [[ -z ${BIN_DIR:-} ]]; then
     say "building ..."
-    "${calm[@]}" cargo build --release --quiet -p carillon --bin carillon -p carillon-store --example seed_runs -p carillon-console --example bench_pages
+    # Of the whole workspace: another selection of packages would mean other features, and everything built again.
+    "${calm[@]}" cargo build --release --quiet --workspace --bin carillon --example seed_runs --example bench_pages
     BIN_DIR=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release
 fi
 
