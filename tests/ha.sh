@@ -10,7 +10,7 @@
 # nginx, iproute2. Everything it starts lives in namespaces that end with it.
 #
 # Environment: CASES (names, numbers, quick, all, or list; default quick), TRIALS (1), JOBS (installations beside each other, 1), RESUME=1 (only
-# the trials that OUT does not have of this commit), SEED (drawn), QUICK=1 (short outages), PROFILE (release, or dev for quick builds), OUT
+# the trials that OUT does not have of this commit), SEED (drawn), QUICK=1 (short outages), KEEP=1 (every history), PROFILE (release, or dev for quick builds), OUT
 # (target/ha: results, histories of failures, logs), TABLE (a document whose figures are to be written), SOAK_MINUTES (30, for F29), BIN_DIR
 # (binaries that are built already).
 
@@ -56,5 +56,6 @@ if [[ ${CASES:-} == list ]]; then exec "$BIN_DIR/ha" --list; fi
 options+=(--cases "${CASES:-quick}" --trials "${TRIALS:-1}" --jobs "${JOBS:-1}" --out "$out")
 [[ -z ${SEED:-} ]] || options+=(--seed "$SEED")
 [[ -z ${QUICK:-} ]] || options+=(--quick)
+[[ -z ${KEEP:-} ]] || options+=(--keep)
 [[ -z ${RESUME:-} ]] || options+=(--resume)
 exec "$BIN_DIR/ha" "${options[@]}"

@@ -27,6 +27,7 @@ ha cost [DOC]           measures what 1,000 idle shards cost the stores, then ki
   --seed N              the first trial's seed; each further one has the next (default: drawn, and printed)
   --quick               short outages, as in the tests of every change (default for the selection quick)
   --fresh               a new installation for every trial; default: for every twelfth, and after one that failed
+  --keep                the history of every trial is kept, not only of those with a broken promise: to see what a figure is of
   --out FOLDER          where results, histories and logs go (default target/ha): a file in results/ for each trial
   --table FILE          writes the table between the marks of a Markdown document
   --expect FAULT        succeeds only if a trial shows this kind of violation (StartedTwice, or one of Lost|WentBack): for bugs on purpose
@@ -40,6 +41,7 @@ struct Options {
     seed: u64,
     quick: bool,
     fresh: bool,
+    keep: bool,
     out: PathBuf,
     table: Option<PathBuf>,
     expect: Option<String>,
@@ -140,6 +142,7 @@ fn orders(options: &Options, before: &[Outcome]) -> Vec<Order> {
                     seed: options.seed.max(newest) + orders.len() as u64,
                     quick: options.quick,
                     fresh: options.fresh,
+                    keep: options.keep,
                     out: options.out.clone(),
                     lanes: options.jobs,
                 });
@@ -170,6 +173,7 @@ fn read(arguments: &[String]) -> Result<Option<Options>, String> {
         seed: carillon_ha::ledger::now_us().unsigned_abs() / 1_000_000,
         quick: false,
         fresh: false,
+        keep: false,
         out: PathBuf::from("target/ha"),
         table: None,
         expect: None,
@@ -187,6 +191,7 @@ fn read(arguments: &[String]) -> Result<Option<Options>, String> {
             "--seed" => options.seed = number(value()?)?,
             "--quick" => quick = true,
             "--fresh" => options.fresh = true,
+            "--keep" => options.keep = true,
             "--out" => options.out = value()?.into(),
             "--expect" => options.expect = Some(value()?),
             "--table" => options.table = Some(value()?.into()),
