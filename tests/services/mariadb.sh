@@ -119,7 +119,8 @@ start() {
     od -An -N12 -tx1 /dev/urandom | tr -d ' \n' >"$dir/password"
     local as_user=()
     if [[ $(id -u) == 0 ]]; then as_user=(--user=root); fi
-    mariadb-install-db --no-defaults "${as_user[@]}" --datadir="$dir/data" --auth-root-authentication-method=normal \
+    # A folder of its own for what is temporary: names there are made of the process id, which others in another namespace have, too.
+    mariadb-install-db --no-defaults "${as_user[@]}" --datadir="$dir/data" --tmpdir="$dir/tmp" --auth-root-authentication-method=normal \
         --skip-test-db --innodb-log-file-size=256M >"$dir/install.log" 2>&1 ||
         { cat "$dir/install.log" "$dir"/data/*.err >&2 2>/dev/null; die "could not make the data folder"; }
     launch "$dir"
