@@ -1,18 +1,14 @@
 //! A fire that was planned in time and reached its worker too late, because nobody lived: its misfire policy decides whether it still runs.
 
-use std::collections::BTreeMap;
-
 use carillon_core::engine::{
-    Arm, Effect, Engine, EngineConfig, HandlerInfo, Input, Refusal, Report, ReportKind, Snapshot, WorkerInfo,
+    Arm, Effect, Engine, EngineConfig, Input, Refusal, Report, ReportKind, Snapshot,
 };
-use carillon_core::ids::{Epoch, Incarnation, JobId, JobVersion, JobsVersion, RunKey, ShardId};
-use carillon_core::job::{Job, JobSpec};
+use carillon_core::ids::{Epoch, JobsVersion, RunKey};
 use carillon_core::run::RunState;
 use carillon_core::time::{Span, Timestamp};
 use serde_json::{Value, json};
 
-const WORKER: Incarnation = Incarnation::new(7);
-const JOB: JobId = JobId::new(1);
+use crate::scene::{ANN as WORKER, at, job, shard, worker};
 
 /// An owner of one job, due each second, whose server was away while fires were due.
 struct Scene {
@@ -31,38 +27,19 @@ impl Scene {
 
     /// So many runs of the job may be in progress at once.
     fn with_at_most(max: u32, misfire: Value) -> Self {
-        let spec: JobSpec = serde_json::from_value(json!({
-            "group": "101-1-2-6601", "name": "job", "handler": "h", "misfire": misfire,
-            "schedule": {"type": "fixed_rate", "every": "1s"}, "overlap": {"policy": "parallel", "max": max},
-        }))
-        .expect("a valid job");
-        let now = Timestamp::from_millis(1_800_000_000_000);
-        let shard = ShardId::new("101-1-2-6601".parse().expect("a group"), 0);
-        let job = Job {
-            id: JOB,
-            version: JobVersion::default(),
-            shard_index: 0,
-            spec,
-            effective_from: now,
-            created_at: now,
-            updated_at: now,
-            updated_by: "somebody".into(),
-        };
+        let now = at(0.0);
+        let job = job(json!({
+            "misfire": misfire, "schedule": {"type": "fixed_rate", "every": "1s"},
+            "overlap": {"policy": "parallel", "max": max},
+        }));
         let mut scene = Self {
-            engine: Engine::new(shard, EngineConfig::default()),
+            engine: Engine::new(shard(), EngineConfig::default()),
             now,
             ended: Vec::new(),
             armed: Vec::new(),
             seq: 0,
         };
-        scene.step(Input::WorkerJoined(WorkerInfo {
-            incarnation: WORKER,
-            name: "worker".into(),
-            room: String::new(),
-            labels: BTreeMap::new(),
-            handlers: vec![HandlerInfo { name: "h".into(), parallel: false, reduce: false }],
-            held: Vec::new(),
-        }));
+        scene.step(Input::WorkerJoined(worker(WORKER)));
         scene.step(Input::Own(Box::new(Snapshot {
             epoch: Epoch::new(1),
             jobs_version: JobsVersion::default(),

@@ -1,29 +1,19 @@
 //! A run that a newer one of its job replaces: somebody else may have armed it, so it is given up by its worker's word, or when it cannot
 //! start any longer.
 
-use std::collections::BTreeMap;
-
 use carillon_core::change::{Advance, Step};
-use carillon_core::engine::{
-    Effect, Engine, EngineConfig, HandlerInfo, Input, Report, ReportKind, Snapshot, WorkerInfo,
-};
-use carillon_core::ids::{
-    AttemptNo, Epoch, Incarnation, JobId, JobVersion, JobsVersion, PlanNo, RunKey, ShardId,
-};
-use carillon_core::job::{Job, JobSpec};
-use carillon_core::run::{Run, RunState, TriggerKind};
+use carillon_core::engine::{Effect, Engine, EngineConfig, Input, Report, ReportKind, Snapshot};
+use carillon_core::ids::{AttemptNo, Epoch, Incarnation, JobsVersion, PlanNo, RunKey};
+use carillon_core::run::{Run, RunState};
 use carillon_core::time::{Span, Timestamp};
 use serde_json::json;
 
-/// Where the older run is planned, and where the newer one finds its place.
-const WORKER: Incarnation = Incarnation::new(7);
-const OTHER: Incarnation = Incarnation::new(8);
-const JOB: JobId = JobId::new(1);
-const PLAN: PlanNo = PlanNo::new(3);
+use crate::scene::{ANN, BOB, at, job, run, shard, worker};
 
-fn shard() -> ShardId {
-    ShardId::new("101-1-2-6601".parse().expect("a group"), 0)
-}
+/// Where the older run is planned, and where the newer one finds its place.
+const WORKER: Incarnation = ANN;
+const OTHER: Incarnation = BOB;
+const PLAN: PlanNo = PlanNo::new(3);
 
 /// An owner that has just taken the shard over, with two runs of a job: one at a worker was due a second ago, and the next one is that has none yet.
 struct Scene {
@@ -37,23 +27,12 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        let now = Timestamp::from_millis(1_800_000_000_000);
-        let spec: JobSpec = serde_json::from_value(json!({
-            "group": "101-1-2-6601", "name": "job", "handler": "h", "overlap": {"policy": "replace"},
-            "schedule": {"type": "fixed_rate", "every": "1s"}, "start_window": "4s",
-        }))
-        .expect("a valid job");
-        let job = Job {
-            id: JOB,
-            version: JobVersion::default(),
-            shard_index: 0,
-            spec,
-            effective_from: now,
-            created_at: now,
-            updated_at: now,
-            updated_by: "somebody".into(),
-        };
-        let runs = [planned(Some(WORKER), now.saturating_sub(Span::from_secs(1))), planned(None, now)];
+        let now = at(0.0);
+        let job =
+            job(json!({"overlap": {"policy": "replace"}, "schedule": {"type": "fixed_rate", "every": "1s"}}));
+        let planned =
+            |worker, due| Run { worker, plan_no: PLAN, start_by: at(due + 4.0), ..run(due, WORKER) };
+        let runs = [planned(Some(WORKER), -1.0), planned(None, 0.0)];
         let mut scene = Self {
             engine: Engine::new(shard(), EngineConfig::default()),
             now,
@@ -101,36 +80,7 @@ impl Scene {
     }
 
     fn joins(&mut self, incarnation: Incarnation) {
-        self.step(Input::WorkerJoined(WorkerInfo {
-            incarnation,
-            name: "worker".into(),
-            room: String::new(),
-            labels: BTreeMap::new(),
-            handlers: vec![HandlerInfo { name: "h".into(), parallel: false, reduce: false }],
-            held: Vec::new(),
-        }));
-    }
-}
-
-fn planned(worker: Option<Incarnation>, due_at: Timestamp) -> Run {
-    Run {
-        key: RunKey::scheduled(JOB, due_at),
-        shard: shard(),
-        epoch: Epoch::new(1),
-        job_version: JobVersion::default(),
-        trigger: TriggerKind::Schedule,
-        worker,
-        plan_no: PLAN,
-        attempt: AttemptNo::FIRST,
-        state: RunState::Planned,
-        due_at,
-        start_by: due_at + Span::from_secs(4),
-        started_at: None,
-        finished_at: None,
-        reason: None,
-        result: None,
-        params: None,
-        trace: None,
+        self.step(Input::WorkerJoined(worker(incarnation)));
     }
 }
 

@@ -1,0 +1,10 @@
+//! Stories of one engine: what a holder that does not own its shard does and what its owner tells it, and what becomes of fires that were
+//! told too late or replaced.
+
+mod arming;
+mod edits;
+mod giving_up;
+mod misfire;
+mod scene;
+mod telling;
+mod watching;
