@@ -530,7 +530,7 @@ impl Engine {
             Input::Watermark { epoch, planned_until, .. } => self.watermark(now, epoch, planned_until),
             Input::ShardRead { epoch, planned_until } => self.shard_read(now, epoch, planned_until),
             Input::Refused => self.reload_for_refusal(),
-            Input::StoreReplaced => self.store_replaced(),
+            Input::StoreReplaced => self.store_replaced(now),
             Input::Stalled { patience } => self.stalled(now, patience),
             Input::SliceCommitted { epoch, to } => self.slice_committed(now, epoch, to),
             Input::SliceRefused { epoch, to } => self.slice_refused(epoch, to),

@@ -48,7 +48,7 @@ impl Engine {
         if let Some(worker) = worker {
             let is_wanted = open.job.is_some() && !self.owned_ref().looks.is_frozen(key.job);
             let untouched = open.run.state == RunState::Planned && !open.phase.is_at_worker();
-            if is_wanted && untouched && self.roster.has_left_without(worker, key, open.run.attempt) {
+            if is_wanted && untouched && self.roster.has_left_without(worker, &open.run) {
                 // An edit gave the row back, after the worker had left.
                 let reason = Reason::new(ReasonCode::Draining, "the worker left before the run was due");
                 return self.refused(now, key, worker, reason);

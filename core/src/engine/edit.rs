@@ -95,8 +95,9 @@ impl Engine {
             let touched = std::mem::take(&mut edit.touched);
             edit.may_start.extend(self.untouched(edit.job, &touched));
             for key in touched {
-                if gone.get(&key).is_some_and(|open| open.phase == Phase::Moving && open.next_planned) {
-                    // Its next attempt was not committed; the one before is given up here, and its worker's word is not to be had.
+                let open = gone.get(&key).or_else(|| self.owned_ref().runs.get(&key));
+                if open.is_some_and(|open| open.phase == Phase::Moving && open.next_planned) {
+                    // Its next attempt is not committed; the one before is given up here, and its worker's word is not to be had.
                     edit.may_start.push(key);
                     continue;
                 }

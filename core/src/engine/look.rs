@@ -142,7 +142,7 @@ impl Engine {
         let mut known = std::mem::take(&mut earlier.runs);
         self.take_rows(now, &mut owned, &mut known, snapshot.open_runs, &look);
         let all: Vec<RunKey> = owned.runs.keys().copied().collect();
-        owned.wake_waiting(now, self.config.arm_lead, all);
+        self.wake_seen(now, &mut owned, all);
         self.owned = Some(owned);
         let version = snapshot.jobs_version;
         self.part_with(now, &known, |edited, _| edited <= version);
@@ -179,7 +179,7 @@ impl Engine {
             keys.into_iter().filter_map(|key| Some((key, owned.remove(key)?))).collect();
         self.take_rows(now, &mut owned, &mut known, read.open_runs, &look);
         let open: Vec<RunKey> = owned.runs_of(job).collect();
-        owned.wake_waiting(now, self.config.arm_lead, open);
+        self.wake_seen(now, &mut owned, open);
         owned.forget_gone(now);
         let (known_up_to, doubtful) =
             owned.looks.note_read(job, look.again, read.jobs_version, owned.jobs_version);
@@ -232,6 +232,20 @@ impl Engine {
                 }
             };
             owned.insert(open.with_job(&owned.jobs));
+        }
+    }
+
+    /// Looks at what waits, and at once at what a row gives to a worker that is lost: nobody else will speak of it again.
+    fn wake_seen(&self, now: Timestamp, owned: &mut Owned, keys: Vec<RunKey>) {
+        let with_lost = |key: &RunKey| {
+            let open = &owned.runs[key];
+            let lost = open.run.worker.is_some_and(|worker| self.roster.is_lost(worker));
+            lost && matches!(open.phase, Phase::Waiting | Phase::Held)
+        };
+        let of_lost: Vec<RunKey> = keys.iter().copied().filter(with_lost).collect();
+        owned.wake_waiting(now, self.config.arm_lead, keys);
+        for key in of_lost {
+            owned.wake(key, Some(now));
         }
     }
 
@@ -357,7 +371,8 @@ impl Engine {
     }
 
     /// The store may have lost what it had acknowledged.
-    pub(super) fn store_replaced(&mut self) {
+    pub(super) fn store_replaced(&mut self, now: Timestamp) {
+        self.roster.doubt_ends(now.saturating_add(self.config.clock_margin));
         match self.owned {
             Some(_) => self.reload_for_refusal(),
             None => self.standby.doubt_epoch(),

@@ -7,7 +7,7 @@ use super::open_run::Phase;
 use crate::ids::{AttemptNo, Incarnation, PlanNo, RunKey};
 use crate::job::WorkerLost;
 use crate::routing::{self, Choice};
-use crate::run::{Reason, ReasonCode, RunState};
+use crate::run::{Reason, ReasonCode, Run, RunState};
 use crate::time::{Span, Timestamp};
 
 /// A worker as it introduced itself.
@@ -62,6 +62,8 @@ pub(super) struct Roster {
     lost: BTreeMap<Incarnation, Timestamp>,
     /// Workers that said that they leave, when, and what they held then: whatever else may name them they never start.
     left: BTreeMap<Incarnation, (Timestamp, BTreeSet<(RunKey, AttemptNo)>)>,
+    /// The store may have lost the ends of runs that were due before this: a worker may have started what it says that it does not hold.
+    ends_lost_before: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -112,9 +114,20 @@ impl Roster {
         }
     }
 
-    /// Whether the worker has given its word, by a clean leave, that it will never start the attempt.
-    pub(super) fn has_left_without(&self, incarnation: Incarnation, key: RunKey, attempt: AttemptNo) -> bool {
-        self.left.get(&incarnation).is_some_and(|(_, held)| !held.contains(&(key, attempt)))
+    /// Whether the worker has given its word, by a clean leave, that it neither started the attempt of this run nor ever will.
+    pub(super) fn has_left_without(&self, incarnation: Incarnation, run: &Run) -> bool {
+        self.left.get(&incarnation).is_some_and(|(_, held)| !held.contains(&(run.key, run.attempt)))
+            && self.ends_lost_before.is_none_or(|lost| run.due_at > lost)
+    }
+
+    /// The store may have lost what was done until now.
+    pub(super) fn doubt_ends(&mut self, until: Timestamp) {
+        self.ends_lost_before = Some(until);
+    }
+
+    /// Whether the worker was given up, and has not come back.
+    pub(super) fn is_lost(&self, incarnation: Incarnation) -> bool {
+        self.lost.contains_key(&incarnation)
     }
 
     fn known(&mut self, incarnation: Incarnation, now: Timestamp) -> &mut Worker {
@@ -233,8 +246,8 @@ impl Engine {
             owned.by_worker.get(&incarnation).into_iter().flatten().copied().collect();
         for key in at_worker {
             let open = &self.owned_ref().runs[&key];
-            let holds = held.iter().any(|run| run.key == key && run.attempt == open.run.attempt);
-            if !holds && open.run.state == RunState::Planned && open.phase != Phase::Moving {
+            let free = self.roster.has_left_without(incarnation, &open.run);
+            if free && open.run.state == RunState::Planned && open.phase != Phase::Moving {
                 let reason = Reason::new(ReasonCode::Draining, "the worker left before the run was due");
                 self.refused(now, key, incarnation, reason);
             }

@@ -125,6 +125,10 @@ const FAILED: [(Mode, u64); 22] = [
     (Mode::Safety, 121_482),
     // The end of a run was lost in a failover, and its job was deleted.
     (Mode::Safety, 10_495),
+    // An edit did not list a run whose next attempt was being committed, and a standby that had heard of nothing armed the attempt before it.
+    (Mode::Safety, 705_234),
+    // A worker that left no longer held a run that it had done, whose end a failover had lost: it was moved.
+    (Mode::Liveness, 716_314),
     // A failover lost a slice of the plan whose runs had started; the next owner took them for never planned, and skipped them for good.
     (Mode::Liveness, 240),
     // A server that no longer owned the shard did not know of the owner after it, and waited twice as long with taking over.

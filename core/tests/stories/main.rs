@@ -4,6 +4,7 @@
 mod arming;
 mod edits;
 mod giving_up;
+mod lost;
 mod misfire;
 mod scene;
 mod telling;
