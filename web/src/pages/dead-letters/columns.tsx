@@ -10,6 +10,10 @@ import type { Column } from '#/ui/table';
 import { Time } from '#/ui/time';
 import { deadLettersWords } from './words';
 
+/** From this width on there is room for reasons; from that on for whole times. */
+const REASONS = 560;
+const TIMES = 860;
+
 interface ColumnsProps {
   onRetry: (run: Run) => void;
   onDiscard: (run: Run) => void;
@@ -21,22 +25,22 @@ export function useDeadLetterColumns({ onRetry, onDiscard }: ColumnsProps): Colu
   const can = useCan();
   return useMemo(() => {
     const nameOf = (run: Run) => run.job_name ?? say('deleted_job', { id: run.job });
+    const job: Pick<Column<Run>, 'header' | 'cell'> = {
+      header: say('job'),
+      cell: (run) => (
+        <Link to="/runs/$run" params={{ run: run.id }} className="plain" preload="intent">
+          <strong style={{ fontWeight: 550 }}>{nameOf(run)}</strong>
+        </Link>
+      ),
+    };
     return [
       { id: 'state', header: '', width: 124, from: 430, cell: (run) => <StateBadge state={run.state} /> },
-      {
-        id: 'job',
-        header: say('job'),
-        width: 210,
-        cell: (run) => (
-          <Link to="/runs/$run" params={{ run: run.id }} className="plain" preload="intent">
-            <strong style={{ fontWeight: 550 }}>{nameOf(run)}</strong>
-          </Link>
-        ),
-      },
+      { id: 'job', ...job, width: 210, from: REASONS },
+      { id: 'job_alone', ...job, until: REASONS },
       {
         id: 'reason',
         header: say('reason'),
-        from: 560,
+        from: REASONS,
         cell: (run) =>
           run.reason && (
             <span title={run.reason.detail}>
@@ -55,10 +59,17 @@ export function useDeadLetterColumns({ onRetry, onDiscard }: ColumnsProps): Colu
       },
       { id: 'worker', header: say('worker'), width: 130, from: 1240, cell: (run) => run.worker?.name ?? '–' },
       {
+        id: 'when',
+        header: say('fire_time'),
+        width: 92,
+        until: TIMES,
+        cell: (run) => <Time at={run.fire_time} show="relative" />,
+      },
+      {
         id: 'fire_time',
         header: say('fire_time'),
         width: 226,
-        from: 860,
+        from: TIMES,
         cell: (run) => <Time at={run.fire_time} milliseconds={false} />,
       },
       {

@@ -108,7 +108,7 @@ export const groupsWords = defineWords(
     'role.operator': '操作员',
     'role.developer': '开发者',
     'role.owner': '所有者',
-    user: '人员',
+    user: '用户',
     role: '角色',
     since: '起始于',
     planned_until: '已计划至',
