@@ -228,16 +228,33 @@ impl Standby {
         self.by_job.clear();
     }
 
-    /// Takes over what an owner tells. What an owner says that was replaced is nothing to go by.
+    /// Takes over what an owner tells. What an owner says that was replaced is nothing to go by, nor what one that is behind says of a job
+    /// whose later version was read here.
     fn take(&mut self, now: Timestamp, news: PlanNews, config: &super::EngineConfig) {
         if self.copy_of.is_some_and(|known| news.epoch < known) {
             return;
         }
+        let read_later: BTreeMap<JobId, Arc<JobInForce>> = news
+            .jobs
+            .iter()
+            .filter(|_| self.copy_of == Some(news.epoch))
+            .filter_map(|told| {
+                self.jobs.get(&told.job.id).filter(|known| known.job.version > told.job.version)
+            })
+            .map(|known| (known.job.id, known.clone()))
+            .collect();
         let mut known = BTreeMap::new();
         if news.full {
             known = std::mem::take(&mut self.runs);
             self.jobs.clear();
             self.forget_runs();
+            for job in read_later.keys() {
+                let of_job: Vec<RunKey> = known.keys().filter(|key| key.job == *job).copied().collect();
+                for key in of_job {
+                    let copied = known.remove(&key).expect("just listed");
+                    self.insert(now, copied.run.clone(), Some(copied), config);
+                }
+            }
         } else if self.copy_of != Some(news.epoch) {
             // A change of a plan that is not known: all of it is on its way.
             return;
@@ -246,11 +263,12 @@ impl Standby {
         for job in news.jobs {
             self.jobs.insert(job.job.id, job);
         }
+        self.jobs.extend(read_later.clone());
         for id in &news.gone_jobs {
             self.jobs.remove(id);
         }
         self.close(&news.closed);
-        for run in news.opened {
+        for run in news.opened.into_iter().filter(|run| !read_later.contains_key(&run.key.job)) {
             let before = known.remove(&run.key).or_else(|| self.remove(run.key));
             self.insert(now, run, before, config);
         }

@@ -1,7 +1,7 @@
 //! Edits: what an owner and a standby do until they have seen what came of one, and what they make of it then.
 
 use carillon_core::change::Move;
-use carillon_core::engine::{Effect, Input, JobSnapshot};
+use carillon_core::engine::{Effect, Input, JobSnapshot, PlanNews};
 use carillon_core::ids::{Epoch, JobId, JobVersion, JobsVersion, PlanNo, RunKey};
 use carillon_core::job::Job;
 use carillon_core::run::{Run, RunState};
@@ -434,4 +434,22 @@ fn what_an_edit_plans_for_soon_is_armed_at_once_while_the_owner_is_silent() {
     let soon = Run { job_version: edited().version, ..run(5.1, ANN) };
     let effects = standby.feed(read(2, Some(edited()), vec![soon.clone()]));
     assert!(matches!(&effects[..], [Effect::Arm(arm)] if arm.key == soon.key), "{effects:?}");
+}
+
+/// It is told of an edit by the console and reads its rows; the owner's word on an edit before that one comes only then.
+#[test]
+fn what_a_standby_has_read_of_a_job_stays_though_an_owner_that_is_behind_tells_of_an_older_version() {
+    let newest = Job { version: JobVersion::new(3), ..job(json!({"params": "newest"})) };
+    let row = Run { job_version: newest.version, ..run(10.0, ANN) };
+    let older = Run { job_version: edited().version, ..run(10.0, BOB) };
+    for full in [false, true] {
+        let mut standby = Scene::standby(1, plan(&job(json!({})), Vec::new()));
+        standby.feed(changed(3, JOB, &[]));
+        standby.feed(read(3, Some(newest.clone()), vec![row.clone()]));
+        let behind = PlanNews { full, ..plan(&edited(), vec![older.clone()]) };
+        standby.feed(Input::News(Box::new(behind)));
+        let armed = standby.armed_until(9.5);
+        let arms: Vec<_> = armed.iter().map(|(_, arm)| (arm.to, arm.job_version)).collect();
+        assert_eq!(arms, [(ANN, newest.version)], "full: {full}");
+    }
 }
