@@ -110,7 +110,8 @@ impl World {
                 matches!(job.spec.schedule.kind, carillon_core::schedule::ScheduleKind::FixedDelay { .. })
             });
             let withdrawn = run.state == RunState::Cancelled;
-            let started = self.started.contains(&(run.key, run.attempt)) && planned.contains(&run.key);
+            let attempts = (run.key, AttemptNo::FIRST)..=(run.key, run.attempt);
+            let started = self.started.range(attempts).next().is_some() && planned.contains(&run.key);
             let over = self.store.over_before_edit.contains(&run.key) && planned.contains(&run.key);
             if !requested && !delayed && !withdrawn && !started && !over && !expected.contains(&run.key) {
                 self.fail(
