@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use carillon_core::engine::ReportKind;
-use carillon_core::ids::{Incarnation, JobId, RunKey};
+use carillon_core::ids::{AttemptNo, Incarnation, JobId, RunKey};
 use carillon_core::job::{Job, Overlap};
 use carillon_core::run::{ReasonCode, Run, RunState};
 use carillon_core::time::{Span, Timestamp};
