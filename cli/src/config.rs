@@ -11,11 +11,12 @@ mod setting;
 use std::path::PathBuf;
 
 use carillon_core::ids::ServerId;
+use carillon_core::network::{Network, room_of};
 use carillon_core::time::Span;
 
 pub use concern::{Key, Secrecy};
 pub use layers::{Layers, Origin};
-pub use setting::{Address, Endpoint, LogFormat, LogLevel, Network, Setting, StoreUrl};
+pub use setting::{Address, Endpoint, LogFormat, LogLevel, Setting, StoreUrl};
 
 use concern::concern;
 
@@ -38,7 +39,8 @@ concern! {
         server_group: u32 = "1";
         /// The machine room it stands in; wins over the room table.
         room: Option<String> = "";
-        /// The cluster's room table, network to room, looked up with the advertised address: "10.1.0.0/16=room-a,10.2.0.0/16=room-b".
+        /// The cluster's room table, network to room: "10.1.0.0/16=room-a,10.2.0.0/16=room-b". Looked up with the advertised address, and with
+        /// those of workers that name no room.
         rooms: Vec<(Network, String)> = "";
         /// Where it listens for workers, consoles and peers (gRPC).
         listen: Address = "127.0.0.1:7710";
@@ -257,12 +259,7 @@ impl Config {
         let advertised = self.advertised()?;
         let host = advertised.rsplit_once(':').map_or(advertised.as_str(), |(host, _)| host);
         let address = host.trim_matches(['[', ']']).parse().ok()?;
-        self.server
-            .rooms
-            .iter()
-            .filter(|(network, _)| network.contains(address))
-            .max_by_key(|(network, _)| network.prefix())
-            .map(|(_, room)| room.clone())
+        room_of(&self.server.rooms, address).map(str::to_owned)
     }
 
     fn check_bounds(&self, layers: &Layers, errors: &mut Vec<ConfigError>) {

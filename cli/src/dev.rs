@@ -46,6 +46,7 @@ fn config() -> Outcome<Config> {
     let own = [
         ("server.id", "dev"),
         ("server.room", "here"),
+        ("server.rooms", "127.0.0.0/8=here"),
         ("server.listen", "127.0.0.1:0"),
         ("console.listen", "127.0.0.1:0"),
         // The samples fail on purpose, which is no news; their lines are in their runs' logs. That there is only one server is none either.

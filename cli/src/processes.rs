@@ -206,6 +206,7 @@ fn server_config(config: &Config) -> Outcome<ServerConfig> {
     told.engine.horizon = config.limits.horizon;
     told.engine.lost_after = config.limits.worker_lost_after;
     told.engine.grace = config.limits.cancel_grace;
+    told.rooms.clone_from(&config.server.rooms);
     told.log_limit = u64::from(config.limits.log_megabytes) << 20;
     told.away_grace = config.limits.server_away_after.into();
     // Its predecessor's session has to end first: twice that, and a little.
@@ -259,10 +260,7 @@ pub(crate) fn make_console(
         share: 1.0 - f64::from(config.console.slo_budget_ppm.min(1_000_000)) / 1_000_000.0,
         window: config.console.slo_window,
     };
-    for network in &config.console.trusted_proxies {
-        let network = network.to_string().parse().map_err(Failure::Usage)?;
-        told.trusted_proxies.push(network);
-    }
+    told.trusted_proxies.clone_from(&config.console.trusted_proxies);
     Ok(Console::new(told, store, coordination, carillon_console::clock::system_clock()))
 }
 

@@ -1,9 +1,7 @@
 //! What a console is told at its start.
 
-use std::net::IpAddr;
-use std::str::FromStr;
-
 use carillon_coordination::Member;
+use carillon_core::network::Network;
 use carillon_core::time::Span;
 use tonic::transport::ClientTlsConfig;
 
@@ -111,68 +109,5 @@ pub struct SignInLimits {
 impl Default for SignInLimits {
     fn default() -> Self {
         Self { window: Span::from_secs(900), per_name: 10, per_address: 50 }
-    }
-}
-
-/// A network such as `10.0.0.0/8`, or a single address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
-    address: IpAddr,
-    prefix: u8,
-}
-
-impl Network {
-    /// Whether `address` lies in it. An IPv4 address mapped into IPv6 counts as IPv4.
-    pub fn contains(self, address: IpAddr) -> bool {
-        match (self.address, address.to_canonical()) {
-            (IpAddr::V4(net), IpAddr::V4(address)) => {
-                let shift = 32 - u32::from(self.prefix);
-                shift == 32 || u32::from(net) >> shift == u32::from(address) >> shift
-            }
-            (IpAddr::V6(net), IpAddr::V6(address)) => {
-                let shift = 128 - u32::from(self.prefix);
-                shift == 128 || u128::from(net) >> shift == u128::from(address) >> shift
-            }
-            _ => false,
-        }
-    }
-}
-
-impl FromStr for Network {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is not a network: write an address such as 10.0.0.7, or 10.0.0.0/8");
-        let (address, prefix) = match text.split_once('/') {
-            Some((address, prefix)) => (address, Some(prefix)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().map_err(|_| wrong())?;
-        let longest = if address.is_ipv4() { 32 } else { 128 };
-        let prefix = match prefix {
-            Some(prefix) => prefix.parse().ok().filter(|prefix| *prefix <= longest).ok_or_else(wrong)?,
-            None => longest,
-        };
-        Ok(Self { address, prefix })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_network_holds_the_addresses_under_its_prefix() {
-        let network: Network = "10.1.0.0/16".parse().unwrap();
-        for (address, inside) in
-            [("10.1.255.1", true), ("10.2.0.1", false), ("::ffff:10.1.0.9", true), ("::1", false)]
-        {
-            assert_eq!(network.contains(address.parse().unwrap()), inside, "{address}");
-        }
-        assert!("0.0.0.0/0".parse::<Network>().unwrap().contains("8.8.8.8".parse().unwrap()));
-        assert!("fd00::/8".parse::<Network>().unwrap().contains("fd12::1".parse().unwrap()));
-        for wrong in ["", "10.0.0.0/33", "host", "10.0.0.0/-1"] {
-            assert!(wrong.parse::<Network>().is_err(), "{wrong}");
-        }
     }
 }

@@ -10,6 +10,7 @@ pub mod edit;
 pub mod engine;
 pub mod ids;
 pub mod job;
+pub mod network;
 pub mod parallel;
 pub mod placement;
 pub mod routing;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use carillon_core::engine::EngineConfig;
 use carillon_core::ids::ServerId;
+use carillon_core::network::Network;
 
 /// A server's configuration.
 #[derive(Debug, Clone)]
@@ -16,6 +17,8 @@ pub struct ServerConfig {
     pub server_group: u32,
     /// The machine room it stands in.
     pub room: String,
+    /// The cluster's room table, for workers that do not name theirs.
+    pub rooms: Vec<(Network, String)>,
     /// `host:port` at which workers, consoles and peers reach its gRPC listener.
     pub advertise: String,
     /// The version of the binary, for pages.
@@ -51,6 +54,7 @@ impl ServerConfig {
             cluster,
             server_group,
             room: room.into(),
+            rooms: Vec::new(),
             advertise: String::new(),
             version: env!("CARGO_PKG_VERSION").into(),
             cluster_secret: None,

@@ -197,6 +197,7 @@ impl Server {
             server: config.id.to_string(),
             report_interval: config.report_interval,
             log_limit,
+            rooms: config.rooms.clone(),
             clock: clock.clone(),
             tokens: WorkerTokens::new(store.clone(), clock.clone()),
             switchboard: switchboard.clone(),

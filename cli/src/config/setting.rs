@@ -1,10 +1,10 @@
 //! The types of configuration values: each is read from one text, whether that stood in the file, the environment or a flag.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 
+use carillon_core::network::Network;
 use carillon_core::time::Span;
 
 /// A value that can be read from a text. The error says what was given and what would be right.
@@ -169,67 +169,13 @@ impl Setting for Endpoint {
     }
 }
 
-/// A network of addresses: `10.1.0.0/16`, or one address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
-    address: IpAddr,
-    prefix: u8,
-}
-
-impl Network {
-    /// The length of its prefix in bits: the longer, the narrower.
-    pub fn prefix(self) -> u8 {
-        self.prefix
-    }
-
-    /// Whether it holds the address. An IPv4 network holds no IPv6 address.
-    pub fn contains(self, address: IpAddr) -> bool {
-        match (self.address, address) {
-            (IpAddr::V4(network), IpAddr::V4(address)) => {
-                let bits = u32::from(network) ^ u32::from(address);
-                bits.checked_shr(32 - u32::from(self.prefix)).unwrap_or(0) == 0
-            }
-            (IpAddr::V6(network), IpAddr::V6(address)) => {
-                let bits = u128::from(network) ^ u128::from(address);
-                bits.checked_shr(128 - u32::from(self.prefix)).unwrap_or(0) == 0
-            }
-            _ => false,
-        }
-    }
-}
-
-impl fmt::Display for Network {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.prefix)
-    }
-}
-
-impl FromStr for Network {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is not a network such as \"10.1.0.0/16\"");
-        let (address, prefix) = match text.split_once('/') {
-            Some((address, prefix)) => (address, Some(prefix)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().map_err(|_| wrong())?;
-        let longest = if address.is_ipv4() { 32 } else { 128 };
-        let prefix = match prefix {
-            None => longest,
-            Some(prefix) => prefix.parse().ok().filter(|bits| *bits <= longest).ok_or_else(wrong)?,
-        };
-        Ok(Self { address, prefix })
-    }
-}
-
 impl Setting for Network {
     fn from_text(text: &str) -> Result<Self, String> {
         text.parse()
     }
 
     fn placeholder() -> Self {
-        Self { address: IpAddr::from([127, 0, 0, 1]), prefix: 32 }
+        "127.0.0.1".parse().expect("an address")
     }
 }
 

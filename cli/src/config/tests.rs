@@ -156,20 +156,3 @@ fn the_room_comes_from_the_narrowest_network_that_holds_the_address() {
     assert_eq!(read(None).as_deref(), Some("narrow"));
     assert_eq!(read(Some("own")).as_deref(), Some("own"));
 }
-
-#[test]
-fn a_network_holds_exactly_its_addresses() {
-    for (network, address, holds) in [
-        ("10.1.0.0/16", "10.1.255.255", true),
-        ("10.1.0.0/16", "10.2.0.0", false),
-        ("0.0.0.0/0", "203.0.113.9", true),
-        ("127.0.0.1", "127.0.0.1", true),
-        ("127.0.0.1", "127.0.0.2", false),
-        ("fd00::/8", "fd12::1", true),
-        ("fd00::/8", "fe80::1", false),
-        ("0.0.0.0/0", "::1", false),
-    ] {
-        let network: Network = network.parse().unwrap();
-        assert_eq!(network.contains(address.parse().unwrap()), holds, "{network} {address}");
-    }
-}

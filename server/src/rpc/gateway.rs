@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use carillon_core::engine::Report;
 use carillon_core::ids::{GroupId, MAX_SHARDS, ServerId, ShardId};
+use carillon_core::network::{Network, room_of};
 use carillon_proto::v1::worker_gateway_server::WorkerGateway;
 use carillon_proto::v1::{
     self, LeaveAck, ServerMessage, TimeAnswer, Welcome, WorkerMessage, server_message::Message as ToWorker,
@@ -49,6 +50,8 @@ pub(crate) struct Gateway {
     pub(crate) server: String,
     pub(crate) report_interval: Duration,
     pub(crate) log_limit: u64,
+    /// Where workers stand that do not say it.
+    pub(crate) rooms: Vec<(Network, String)>,
     pub(crate) clock: Clock,
     pub(crate) tokens: WorkerTokens,
     pub(crate) switchboard: Arc<Switchboard>,
@@ -80,15 +83,20 @@ impl WorkerGateway for GatewayService {
                 "the server is shutting down; look for the other holders of the task group",
             ));
         }
-        let address = request.remote_addr().map(|address| address.to_string()).unwrap_or_default();
+        let remote = request.remote_addr();
+        let address = remote.map(|address| address.to_string()).unwrap_or_default();
         let mut messages = request.into_inner();
         let hello = tokio::time::timeout(HELLO_PATIENCE, messages.message())
             .await
             .map_err(|_| Status::deadline_exceeded("no hello within 10 s"))??
             .and_then(|first| first.message);
-        let Some(FromWorker::Hello(hello)) = hello else {
+        let Some(FromWorker::Hello(mut hello)) = hello else {
             return Err(BadField::new("message", "the first message of a stream must be hello").into());
         };
+        if let Some(remote) = remote.filter(|_| hello.room.is_empty()) {
+            // Peers are told of it as if the worker had said it.
+            hello.room = room_of(&gateway.rooms, remote.ip()).unwrap_or_default().to_owned();
+        }
         let introduction = convert::introduction(&hello)?;
         gateway.tokens.check(&hello.token, introduction.group).await?;
         let (outgoing, stream) = mpsc::channel(OUTGOING_MESSAGES);

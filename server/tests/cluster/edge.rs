@@ -216,6 +216,32 @@ async fn log_lines_are_acknowledged_when_they_are_stored_and_bounded() {
     assert_eq!((String::from_utf8(text).unwrap().as_str(), length), ("one\ntwo\n", 8));
 }
 
+/// The room table counts for workers as it does for servers; what a worker says itself wins.
+#[tokio::test]
+async fn a_worker_that_names_no_room_stands_where_its_address_says() {
+    let cluster = Cluster::new(1, 1).await;
+    let rooms = |config: &mut carillon_server::ServerConfig| {
+        config.rooms = vec![("127.0.0.0/8".parse().unwrap(), "near".into())];
+    };
+    let server = cluster.server_with("s1", "a", rooms).await;
+    let mut wires = Vec::new();
+    for (incarnation, room) in [(7, ""), (8, "own")] {
+        let hello = Hello { room: room.into(), ..hello(cluster.group, incarnation) };
+        wires.push(Wire::open(server.address, FromWorker::Hello(hello)).await.unwrap());
+    }
+    let control = server.control().await;
+    let seen = eventually("both workers are there", || async {
+        let status = control.clone().status(StatusRequest {}).await.unwrap().into_inner();
+        let mut seen: Vec<_> =
+            status.workers.into_iter().map(|worker| (worker.incarnation, worker.room)).collect();
+        seen.sort_unstable();
+        (seen.len() == 2).then_some(seen)
+    })
+    .await;
+    assert_eq!(seen, [(7, "near".to_owned()), (8, "own".to_owned())]);
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn a_second_server_with_the_same_id_is_refused() {
     let cluster = Cluster::new(1, 1).await;
