@@ -155,6 +155,8 @@ struct Held {
     since: Instant,
     /// This server's place among the holders, as the engine was told.
     rank: Option<u8>,
+    /// Its holders that lived when this server looked last.
+    living: BTreeSet<ServerId>,
     /// The shard's epoch, and since when this server has seen it.
     epoch_seen: (Epoch, Instant),
 }
@@ -228,14 +230,21 @@ impl Reconciler {
             self.spread_owners(&rows, &live).await;
         }
         let mut contenders = Vec::new();
+        let mut regrouped = BTreeSet::new();
         for row in rows {
             if !draining && self.is_wanted(&row, &live) {
                 self.hold(row.id);
                 self.tell_rank(&row, &live).await;
+                if self.has_other_holders(&row, &live) {
+                    regrouped.insert(row.id.group());
+                }
                 contenders.push(row);
             } else if self.held.contains_key(&row.id) {
                 self.yield_shard(&row).await;
             }
+        }
+        for group in regrouped {
+            self.shell.switchboard.look_again(group, "other servers hold the task group");
         }
         let later = self.contend(contenders, &live).await;
         let handing_over = !self.ending.is_empty() || self.held.values().any(|held| held.yielded);
@@ -306,6 +315,7 @@ impl Reconciler {
             given_to: None,
             since: Instant::now(),
             rank: None,
+            living: BTreeSet::new(),
             epoch_seen: (Epoch::default(), Instant::now()),
         };
         self.held.insert(shard, held);
@@ -395,6 +405,15 @@ impl Reconciler {
         if held.rank.replace(rank) != Some(rank) {
             held.handle.request(Request::Tell(Input::Rank(rank))).await;
         }
+    }
+
+    /// Whether others hold the shard than when this server looked last: its workers should have a stream to each before one is needed.
+    fn has_other_holders(&mut self, row: &ShardRow, live: &BTreeSet<ServerId>) -> bool {
+        let named = row.holders.iter().chain(&row.owner);
+        let living: BTreeSet<ServerId> = named.filter(|server| live.contains(*server)).cloned().collect();
+        let Some(held) = self.held.get_mut(&row.id) else { return false };
+        let before = std::mem::replace(&mut held.living, living);
+        !before.is_empty() && before != held.living
     }
 
     /// Tries to become the owner of every held shard that has none who acts. Returns when a lock that is left to others so far is due.

@@ -329,7 +329,10 @@ async fn list_workers(
             view.running = view.running.max(worker.running);
             view.draining |= worker.draining;
             view.connected_at = view.connected_at.min(Timestamp::from_millis(worker.connected_ms));
-            view.servers.push(server);
+            if worker.via.is_empty() {
+                view.address = worker.address;
+                view.servers.push(server);
+            }
         }
     }
     let page = PageParams { limit: params.limit, cursor: params.cursor };

@@ -312,6 +312,7 @@ impl Control for ControlService {
                 running,
                 draining,
                 address: link.address.clone(),
+                via: link.via.as_ref().map(ToString::to_string).unwrap_or_default(),
             }
         });
         Ok(Response::new(StatusAnswer {

@@ -242,6 +242,22 @@ async fn a_worker_that_names_no_room_stands_where_its_address_says() {
     server.stop().await;
 }
 
+/// Until they look by themselves, the new holder would reach them by way of the others alone, which may be what fails next.
+#[tokio::test]
+async fn workers_are_told_to_look_when_another_server_holds_their_group() {
+    let cluster = Cluster::new(2, 1).await;
+    let first = cluster.server("s1", "a").await;
+    eventually("the first server owns the shard", || async { cluster.owner(0).await }).await;
+    let hello = FromWorker::Hello(hello(cluster.group, 7));
+    let mut wire = Wire::open(first.address, hello).await.unwrap();
+    assert!(matches!(wire.hear().await.unwrap(), ToWorker::Welcome(_)));
+    let second = cluster.server("s2", "b").await;
+    let told = wire.hear().await.unwrap();
+    assert!(matches!(&told, ToWorker::GoAway(look) if look.why.contains("other servers")), "{told:?}");
+    first.stop().await;
+    second.stop().await;
+}
+
 #[tokio::test]
 async fn a_second_server_with_the_same_id_is_refused() {
     let cluster = Cluster::new(1, 1).await;

@@ -149,7 +149,8 @@ async fn an_owner_without_a_stream_to_the_worker_reaches_it_by_way_of_a_peer() {
     .await;
     let mut control = scene.servers[&owner].control().await;
     let workers = control.status(StatusRequest {}).await.unwrap().into_inner().workers;
-    assert!(workers.iter().any(|worker| worker.address.starts_with("by way of")), "{workers:?}");
+    let via = |worker: &carillon_proto::v1::WorkerStatus| scene.servers.contains_key(&worker.via);
+    assert!(workers.iter().any(via), "{workers:?}");
 }
 
 #[tokio::test]
