@@ -6,6 +6,8 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -20,11 +22,19 @@ static const struct fate none;
 static const volatile struct fate *fate = &none;
 static int (*real_gettime)(clockid_t, struct timespec *);
 static int (*real_fsync)(int), (*real_fdatasync)(int);
+static int (*real_timedwait)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
+static int (*real_sem_timedwait)(sem_t *, const struct timespec *);
 
 static void find(void) {
     real_gettime = dlsym(RTLD_NEXT, "clock_gettime");
     real_fsync = dlsym(RTLD_NEXT, "fsync");
     real_fdatasync = dlsym(RTLD_NEXT, "fdatasync");
+    real_sem_timedwait = dlsym(RTLD_NEXT, "sem_timedwait");
+    /* Without a version this is that of another kind of condition, which old programs have. */
+    static const char *const versions[] = {"GLIBC_2.3.2", "GLIBC_2.17", "GLIBC_2.27"};
+    for (unsigned i = 0; i < sizeof versions / sizeof *versions && !real_timedwait; i++)
+        real_timedwait = dlvsym(RTLD_NEXT, "pthread_cond_timedwait", versions[i]);
+    if (!real_timedwait) real_timedwait = dlsym(RTLD_NEXT, "pthread_cond_timedwait");
 }
 
 __attribute__((constructor)) static void begin(void) {
@@ -65,4 +75,25 @@ int clock_gettime(clockid_t which, struct timespec *now) {
     now->tv_sec = ns / 1000000000;
     now->tv_nsec = ns % 1000000000;
     return code;
+}
+
+/* The kernel's instant for one by the shifted clocks; without this a wait of a second would last as long as the clock is ahead. Which clock
+ * counts is the condition's secret: no machine has been up for 30 years. */
+static struct timespec by_the_true_clock(const struct timespec *at) {
+    int64_t shift = at->tv_sec > 1000000000 ? fate->realtime_ns : fate->monotonic_ns;
+    int64_t ns = (int64_t)at->tv_sec * 1000000000 + at->tv_nsec - shift;
+    if (ns < 0) ns = 0;
+    return (struct timespec){ns / 1000000000, ns % 1000000000};
+}
+
+int pthread_cond_timedwait(pthread_cond_t *condition, pthread_mutex_t *mutex, const struct timespec *at) {
+    if (!real_timedwait) find();
+    struct timespec until = by_the_true_clock(at);
+    return real_timedwait(condition, mutex, &until);
+}
+
+int sem_timedwait(sem_t *semaphore, const struct timespec *at) {
+    if (!real_sem_timedwait) find();
+    struct timespec until = by_the_true_clock(at);
+    return real_sem_timedwait(semaphore, &until);
 }
