@@ -48,6 +48,9 @@ pub(super) async fn keep_links(shared: Arc<Shared>, source: Source, stop: Cancel
     let mut links: HashMap<String, (CancellationToken, JoinHandle<()>)> = HashMap::new();
     let http = reqwest::Client::builder().timeout(ASK_DEADLINE).build().unwrap_or_default();
     let mut first_console = 0;
+    let mut known = None;
+    // After a change more may follow, and a console hears of it a moment later than the servers.
+    let mut trust = ASK_AGAIN;
     loop {
         let (answer, ttl) = match &source {
             Source::Servers(servers) => (Some(servers.clone()), MAX_TTL),
@@ -63,11 +66,14 @@ pub(super) async fn keep_links(shared: Arc<Shared>, source: Source, stop: Cancel
         };
         if let Some(servers) = answer {
             adjust(&shared, &mut links, &servers, &stop);
+            trust = if known.as_ref() == Some(&servers) { trust.saturating_mul(2) } else { ASK_AGAIN };
+            known = Some(servers);
         }
         tokio::select! {
             () = stop.cancelled() => break,
-            () = tokio::time::sleep(ttl) => {}
+            () = tokio::time::sleep(trust.min(ttl)) => {}
             () = shared.look_again.notified() => {
+                trust = ASK_AGAIN;
                 // A storm of disconnects is one question.
                 tokio::select! {
                     () = stop.cancelled() => break,

@@ -33,8 +33,13 @@ impl Jobs {
         let mut loaded = Self::default();
         for job in jobs {
             let known = earlier.jobs.remove(&job.id);
+            earlier.gone.remove(&job.id);
             loaded.insert(job, known, planned_until);
         }
+        loaded.gone = earlier.gone;
+        // A look at all jobs does not tell the last version of one that is gone; edits before its end may not have been seen here.
+        let gone = earlier.jobs.iter().map(|(id, entry)| (*id, entry.job.job.version.beyond_lost()));
+        loaded.gone.extend(gone);
         loaded
     }
 

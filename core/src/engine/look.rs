@@ -327,7 +327,7 @@ impl Engine {
     /// Notes the runs of which the engine knows more than the looks under way will read: those that it had changed since it asked.
     pub(super) fn note_ahead(&mut self) {
         let Some(owned) = &mut self.owned else { return };
-        let Looks { all, jobs, .. } = &mut owned.looks;
+        let (runs, Looks { all, jobs, .. }) = (&owned.runs, &mut owned.looks);
         if all.is_none() && jobs.is_empty() {
             return;
         }
@@ -352,8 +352,17 @@ impl Engine {
         for (place, effect) in self.effects.iter().enumerate() {
             match effect {
                 Effect::Advance { steps, .. } => {
-                    let lively = steps.iter().filter(|step| !matches!(step.step, Step::LateNews { .. }));
-                    lively.for_each(|step| changed(place, step.key, step.attempt));
+                    for step in steps {
+                        let told = match step.step {
+                            Step::LateNews { .. } => false,
+                            // A run that is not known yet goes on, and the look is how it becomes known.
+                            Step::Started { .. } => runs.contains_key(&step.key),
+                            _ => true,
+                        };
+                        if told {
+                            changed(place, step.key, step.attempt);
+                        }
+                    }
                 }
                 Effect::NextAttempt { advance, .. } => changed(place, advance.key, advance.attempt.next()),
                 Effect::Move(moves) => moves.iter().for_each(|made| changed(place, made.key, made.attempt)),

@@ -249,12 +249,12 @@ impl Store {
     /// What the console does (trigger-protocol: "Edits"), in one transaction.
     pub(crate) fn edit(&mut self, id: JobId, spec: Option<JobSpec>, at: Timestamp) -> Edited {
         let old = self.jobs.get(&id).cloned();
-        // A deleted job comes back as a later version here, to save numbers; real ids are never given twice.
+        // A deleted job comes back as a version far beyond its last here, to save numbers; real ids are never given twice.
         let last = self.history.get(&id).and_then(|versions| versions.last());
         let edited_at = self.edited_at.insert(id, self.failovers).unwrap_or_default();
         let version = match last {
             None => JobVersion::new(1),
-            Some(job) if edited_at == self.failovers => job.version.next(),
+            Some(job) if edited_at == self.failovers && old.is_some() => job.version.next(),
             Some(job) => job.version.beyond_lost(),
         };
         let new = spec.map(|spec| Job {

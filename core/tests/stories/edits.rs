@@ -1,7 +1,7 @@
 //! Edits: what an owner and a standby do until they have seen what came of one, and what they make of it then.
 
 use carillon_core::change::Move;
-use carillon_core::engine::{Effect, Input, JobSnapshot, PlanNews};
+use carillon_core::engine::{Effect, Input, JobSnapshot, PlanNews, ReportKind, Snapshot};
 use carillon_core::ids::{Epoch, JobId, JobVersion, JobsVersion, PlanNo, RunKey};
 use carillon_core::job::Job;
 use carillon_core::run::{Run, RunState};
@@ -452,4 +452,41 @@ fn what_a_standby_has_read_of_a_job_stays_though_an_owner_that_is_behind_tells_o
         let arms: Vec<_> = armed.iter().map(|(_, arm)| (arm.to, arm.job_version)).collect();
         assert_eq!(arms, [(ANN, newest.version)], "full: {full}");
     }
+}
+
+/// A standby that has not heard of anything may arm it under the last version.
+#[test]
+fn a_look_at_all_jobs_withdraws_a_deleted_ones_runs_under_a_version_beyond_its_last() {
+    let armed = run(10.0, ANN);
+    let mut owner = Scene::owner(&job(json!({})), vec![armed.clone()]);
+    owner.pass_until(9.0);
+    let effects = owner.feed(Input::Own(Box::new(Snapshot {
+        epoch: EPOCH,
+        jobs_version: version(2),
+        planned_until: at(28.0),
+        jobs: Vec::new(),
+        open_runs: Vec::new(),
+        last_finals: Vec::new(),
+    })));
+    let withdrawn = effects.iter().find_map(|effect| match effect {
+        Effect::Disarm { key, job_version, .. } if *key == armed.key => Some(*job_version),
+        _ => None,
+    });
+    assert!(withdrawn > Some(edited().version), "{effects:?}");
+}
+
+/// Its row is hidden from no look: that is how the owner hears of a run that a standby has placed and armed.
+#[test]
+fn a_start_of_a_run_that_is_not_known_yet_does_not_hide_its_row() {
+    let newest = edited();
+    let row = Run { job_version: newest.version, ..run(10.0, ANN) };
+    let mut owner = Scene::owner(&job(json!({})), Vec::new());
+    owner.feed(changed(2, JOB, &[]));
+    owner.hear(ANN, &row, ReportKind::Started);
+    owner.feed(read(
+        2,
+        Some(newest),
+        vec![Run { state: RunState::Running, started_at: Some(at(0.0)), ..row.clone() }],
+    ));
+    assert!(owner.engine().plan_so_far().unwrap().opened.iter().any(|open| open.key == row.key));
 }
