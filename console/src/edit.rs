@@ -100,6 +100,19 @@ async fn touched_by(console: &Console, edit: &Doubtful) -> Result<Vec<TouchedRun
 ///
 /// An edit whose commit was not answered is read back: it is in force, or it is tried again.
 pub(crate) async fn edit(console: &Console, shard: ShardId, wish: &Wish, by: &str) -> Result<Edited> {
+    let mut in_doubt = false;
+    let edited = try_edit(console, shard, wish, by, &mut in_doubt).await;
+    // That a later try did nothing says nothing of the one whose answer never came: its commit may still wait in the database.
+    edited.map_err(|problem| if in_doubt { problem.of_one_in_doubt() } else { problem })
+}
+
+async fn try_edit(
+    console: &Console,
+    shard: ShardId,
+    wish: &Wish,
+    by: &str,
+    in_doubt: &mut bool,
+) -> Result<Edited> {
     let mut doubtful: Option<Doubtful> = None;
     for _ in 0..MOST_TRIES {
         let at = console.now();
@@ -133,6 +146,7 @@ pub(crate) async fn edit(console: &Console, shard: ShardId, wish: &Wish, by: &st
         let outcome = match console.store.edit_job(&edit).await {
             Err(error) if error.is_unknown() => {
                 tracing::warn!(%job, error = %chain(&error), "whether an edit was committed is not known; it is read back");
+                *in_doubt = true;
                 doubtful = Some(Doubtful { job, before, after, at });
                 tokio::time::sleep(AFTER_DOUBT).await;
                 continue;

@@ -198,16 +198,27 @@ impl IntoResponse for Problem {
     }
 }
 
+impl Problem {
+    fn no_word_from_the_store() -> Self {
+        Self::unavailable(
+            "store_unavailable",
+            "the database does not answer; what was asked may or may not have happened",
+            Span::SECOND,
+        )
+    }
+
+    /// The answer where an earlier try of the same change may have been, or may yet be, committed: "nothing happened" is not known then.
+    pub(crate) fn of_one_in_doubt(self) -> Self {
+        if self.0.status == StatusCode::SERVICE_UNAVAILABLE { Self::no_word_from_the_store() } else { self }
+    }
+}
+
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match &error {
             StoreError::Unavailable { .. } => {
                 tracing::warn!(error = %chain(&error), "the store did not answer");
-                Self::unavailable(
-                    "store_unavailable",
-                    "the database does not answer; what was asked may or may not have happened",
-                    Span::SECOND,
-                )
+                Self::no_word_from_the_store()
             }
             StoreError::Busy { .. } => {
                 tracing::warn!(error = %chain(&error), "the store was busy");

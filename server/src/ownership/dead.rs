@@ -3,7 +3,7 @@
 //!
 //! A machine that vanished, or a network that is cut, answers nothing: then the session's end is what tells.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::time::Duration;
 
@@ -15,13 +15,18 @@ use super::Reconciler;
 /// A machine whose server died refuses within a round trip.
 const PATIENCE: Duration = Duration::from_millis(300);
 
-/// See the module. By incarnation: who comes back is another process.
+/// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Dead(BTreeMap<ServerId, u64>);
+pub(super) struct Dead {
+    /// By incarnation: who comes back is another process.
+    found: BTreeMap<ServerId, u64>,
+    /// Servers whose links broke and whose machines have not answered yet. A machine that is busy answers late.
+    suspects: BTreeSet<ServerId>,
+}
 
 impl Dead {
     pub(super) fn contains(&self, server: &ServerId) -> bool {
-        self.0.contains_key(server)
+        self.found.contains_key(server)
     }
 }
 
@@ -42,15 +47,18 @@ impl Reconciler {
         let same = |server: &ServerId, incarnation: u64| {
             members.get(server).is_some_and(|(known, _)| *known == incarnation)
         };
-        self.dead.0.retain(|server, incarnation| same(server, *incarnation) && !peers.is_linked(server));
-        let asked = lost.into_iter().filter(|server| !peers.is_linked(server)).filter_map(|server| {
-            let (incarnation, address) = members.get(&server)?;
-            Some(async move { (refuses(address).await, server, *incarnation) })
+        self.dead.found.retain(|server, incarnation| same(server, *incarnation) && !peers.is_linked(server));
+        self.dead.suspects.extend(lost);
+        self.dead.suspects.retain(|server| members.contains_key(server) && !peers.is_linked(server));
+        let asked = self.dead.suspects.iter().map(|server| {
+            let (incarnation, address) = &members[server];
+            async move { (refuses(address).await, server.clone(), *incarnation) }
         });
         for (dead, server, incarnation) in futures::future::join_all(asked).await {
             if dead && !peers.is_linked(&server) {
                 tracing::warn!(%server, "the server is dead: nothing listens at its address");
-                self.dead.0.insert(server, incarnation);
+                self.dead.suspects.remove(&server);
+                self.dead.found.insert(server, incarnation);
             }
         }
     }

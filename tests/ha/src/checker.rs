@@ -308,6 +308,8 @@ fn check_run(run: &RunRecord, lines: &[&Line], found: &mut Found) {
     let presumed =
         |reason: &str| matches!(reason, "worker_lost" | "timeout" | "cancelled_by_user" | "replaced");
     let began = lines.iter().any(|line| line.event == Event::Started);
+    let begins =
+        |attempt: u32| lines.iter().any(|line| line.attempt == attempt && line.event == Event::Started);
     match run.state.as_str() {
         "succeeded" if !began => {
             disagrees("it succeeded, but no handler was started");
@@ -321,7 +323,8 @@ fn check_run(run: &RunRecord, lines: &[&Line], found: &mut Found) {
         "missed" if began && run.reason != "worker_lost" => {
             disagrees("it was missed, but its handler was started");
         }
-        "cancelled" if began && run.started_ms.is_none() => {
+        // An attempt before it may start late: its worker was taken for lost, and lived on.
+        "cancelled" if run.started_ms.is_none() && begins(run.attempt) => {
             disagrees("it was cancelled before its start, but its handler was started");
         }
         _ => {}

@@ -346,6 +346,28 @@ fn a_row_that_disagrees_with_its_handler_is_caught() {
 }
 
 #[test]
+fn a_start_of_what_was_cancelled_before_it_is_caught_unless_it_is_of_an_attempt_that_was_given_up() {
+    let with = |attempts: u32| {
+        seeded(|record| {
+            let row = row_of(record, "1-25000");
+            (row.state, row.reason, row.started_ms) = ("cancelled".into(), "paused".into(), None);
+            row.attempt = attempts;
+            row.past = (1..attempts).map(|number| Attempt { number, reason: "worker_lost".into() }).collect();
+            record.lines.retain(|line| line.run != "1-25000" || line.event == Event::Started);
+            record.excused.push(Excuse {
+                from_ms: 25_000,
+                to_ms: 25_000,
+                group: None,
+                worker: None,
+                why: "it is cancelled".into(),
+            });
+        })
+    };
+    assert!(with(1).contains(&(Fault::Disagrees, "1-25000".into())), "{:?}", with(1));
+    assert!(!with(2).contains(&(Fault::Disagrees, "1-25000".into())), "{:?}", with(2));
+}
+
+#[test]
 fn a_success_nobody_had_is_caught() {
     let found =
         seeded(|record| record.lines.retain(|line| line.run != "1-25000" || line.event == Event::Started));

@@ -204,10 +204,17 @@ impl Edited {
                 }
                 true
             }
-            404 if lost.schedule.is_none() => {
+            404 => {
+                // A deletion whose answer was lost: this one, or an earlier one that was not seen to be done when it was looked up.
+                let earlier = known.ghosts.iter().rposition(|ghost| ghost.schedule.is_none());
+                let found = match (lost.schedule, earlier) {
+                    (None, _) => lost,
+                    (Some(_), Some(place)) => known.ghosts.swap_remove(place),
+                    (Some(_), None) => return false,
+                };
                 known.lost = None;
                 known.deleted = true;
-                let version = Version { effective_ms: (lost.sent_ms, now_ms()), ..lost };
+                let version = Version { effective_ms: (found.sent_ms, now_ms()), ..found };
                 known.jobs.last_mut().expect("there is always one").versions.push(version);
                 true
             }
