@@ -96,10 +96,13 @@ impl Engine {
             edit.may_start.extend(self.untouched(edit.job, &touched));
             for key in touched {
                 let open = gone.get(&key).or_else(|| self.owned_ref().runs.get(&key));
-                if open.is_some_and(|open| open.phase == Phase::Moving && open.next_planned) {
-                    // Its next attempt is not committed; the one before is given up here, and its worker's word is not to be had.
+                if let Some(open) = open.filter(|open| open.phase == Phase::Moving) {
+                    // Whether its change was committed is not known yet; a standby that has read the row may have armed it at the other worker.
                     edit.may_start.push(key);
-                    continue;
+                    if open.next_planned {
+                        // The attempt before it is given up here, and its worker's word is not to be had.
+                        continue;
+                    }
                 }
                 if edit.after_unseen && gone.contains_key(&key) && self.is_soon_armed(now, key, gone) {
                     edit.may_start.push(key);

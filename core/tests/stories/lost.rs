@@ -1,6 +1,6 @@
 //! Workers that are lost or have left: what becomes of the runs that their rows still name them for.
 
-use carillon_core::engine::{Effect, Input, JobSnapshot};
+use carillon_core::engine::{Effect, Input, JobSnapshot, Refusal, ReportKind};
 use carillon_core::ids::{JobVersion, JobsVersion, RunKey};
 use carillon_core::job::Job;
 use carillon_core::run::Run;
@@ -94,4 +94,33 @@ fn a_worker_that_leaves_after_a_failover_gives_no_word_on_what_was_due_before() 
             .collect();
         assert_eq!(moves.contains(&over.key), moved, "fails over: {fails_over}; {moves:?}");
     }
+}
+
+/// A move was decided, and its answer did not come; a standby may have read the row and armed the run where it is now.
+#[test]
+fn an_edit_lists_a_run_whose_move_is_being_committed() {
+    let simple = job(json!({}));
+    let soon = run(2.0, ANN);
+    let mut owner = Scene::owner(&simple, vec![soon.clone()]);
+    owner.pass_until(0.6);
+    let effects = owner.hear(ANN, &soon, ReportKind::Refused(Refusal::Busy, "full".into()));
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Move(_))), "{effects:?}");
+    owner.feed(changed(&soon));
+    let (edited, _) = edited(&simple, &soon);
+    let gone = JobSnapshot {
+        job: JOB,
+        epoch: EPOCH,
+        jobs_version: JobsVersion::new(2),
+        version: edited.version,
+        in_force: Some(edited),
+        open_runs: Vec::new(),
+        last_final: None,
+    };
+    let mut effects = owner.feed(Input::JobRead(Box::new(gone)));
+    effects.extend(owner.pass_until(3.0).into_iter().map(|(_, effect)| effect));
+    let listed = effects.iter().find_map(|effect| match effect {
+        Effect::EditSettled { may_start, .. } => Some(may_start.contains(&soon.key)),
+        _ => None,
+    });
+    assert_eq!(listed, Some(true), "{effects:?}");
 }
