@@ -69,3 +69,20 @@ async fn an_edit_that_lost_to_another_is_refused_though_its_answer_was_lost() {
     change("second").send().await.must(StatusCode::PRECONDITION_FAILED);
     assert_eq!(job(&world, id).await["description"], "first");
 }
+
+/// The first try may yet be committed, by a database that waits for space on its disk.
+#[tokio::test]
+async fn an_edit_in_doubt_does_not_say_that_nothing_happened() {
+    let (world, faulty) = world().await;
+    let group = world.group(&[]).await;
+    let id = id_of(&world.job(group, "a", json!({})).await);
+    let path = format!("/jobs/{id}");
+    let change = || world.ask(Method::PATCH, &path).if_match("\"1\"").json(json!({"description": "new"}));
+    faulty.lose("edit_job", &[Lost::Lock]);
+    assert_eq!(change().send().await.must(StatusCode::SERVICE_UNAVAILABLE).json()["code"], "store_busy");
+    faulty.lose("edit_job", &[Lost::Request, Lost::Lock]);
+    assert_eq!(
+        change().send().await.must(StatusCode::SERVICE_UNAVAILABLE).json()["code"],
+        "store_unavailable"
+    );
+}

@@ -30,6 +30,9 @@ pub(crate) enum Lost {
     Request,
     /// It is carried out, and the answer never arrives.
     Answer,
+    /// It is refused, since another one holds what it needs.
+    #[allow(dead_code, reason = "the console's tests use it")]
+    Lock,
 }
 
 /// Another store behind faults.
@@ -156,6 +159,9 @@ macro_rules! behind_faults {
                 match self.next(stringify!($name)) {
                     None => self.inner.$name($($argument),*).await,
                     Some(Lost::Request) => Err(unavailable(stringify!($name))),
+                    Some(Lost::Lock) => {
+                        Err(StoreError::Busy { action: stringify!($name), source: "as the test wants it".into() })
+                    }
                     Some(Lost::Answer) => {
                         self.inner.$name($($argument),*).await?;
                         Err(unavailable(stringify!($name)))
