@@ -330,6 +330,28 @@ impl<'a> Judge<'a> {
             (excuse.from_ms..=excuse.to_ms).contains(&run.fire_time_ms)
                 && excuse.group.as_ref().is_none_or(|group| *group == job.group)
                 && excuse.worker.as_ref().is_none_or(|worker| self.was_at(run, worker))
+        }) || self.waits_for_excused(run)
+    }
+
+    /// Whether an earlier run of the job was at a worker that is excused, and ended only after this fire: a serial job waits for it.
+    fn waits_for_excused(&self, run: &RunRecord) -> bool {
+        let over = |earlier: &RunRecord| {
+            let last = self
+                .lines
+                .get(earlier.id.as_str())
+                .and_then(|lines| lines.iter().map(|line| line.at_us).max());
+            last.is_some_and(|at| at <= run.fire_time_ms.saturating_mul(1_000))
+        };
+        let of_worker =
+            self.record.excused.iter().filter_map(|excuse| Some((excuse, excuse.worker.as_ref()?)));
+        of_worker.into_iter().any(|(excuse, worker)| {
+            self.record.runs.iter().any(|earlier| {
+                earlier.job == run.job
+                    && earlier.fire_time_ms < run.fire_time_ms
+                    && (excuse.from_ms..=excuse.to_ms).contains(&earlier.fire_time_ms)
+                    && self.was_at(earlier, worker)
+                    && !over(earlier)
+            })
         })
     }
 

@@ -265,6 +265,33 @@ fn an_excuse_covers_its_time_its_group_and_its_worker_only() {
     assert_eq!((early(excuse(20_000, None, None)), early(excuse(26_000, None, None))), (0, 1));
 }
 
+/// A serial job: the run before it is at a worker that stands still.
+#[test]
+fn a_fire_that_waits_for_an_excused_run_of_its_job_is_excused() {
+    let with = |ended_us: i64| {
+        seeded(|record| {
+            record.excused.push(Excuse {
+                from_ms: 24_000,
+                to_ms: 24_000,
+                group: None,
+                worker: Some("worker-9".into()),
+                why: "the worker is no live one".into(),
+            });
+            row_of(record, "1-24000").worker = "worker-9".into();
+            for line in record.lines.iter_mut().filter(|line| line.event == Event::Succeeded) {
+                match line.run.as_str() {
+                    "1-24000" => line.at_us = ended_us,
+                    "1-25000" => line.at_us += 1_500_000,
+                    _ => {}
+                }
+            }
+            start_of(record, "1-25000").at_us += 1_500_000;
+        })
+        .len()
+    };
+    assert_eq!((with(26_400_000), with(24_400_000)), (0, 1));
+}
+
 #[test]
 fn an_excused_fire_must_still_have_its_row() {
     let found = seeded(|record| {
