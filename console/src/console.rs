@@ -8,6 +8,7 @@ use axum::http::HeaderMap;
 use carillon_coordination::Coordination;
 use carillon_core::time::Timestamp;
 use carillon_store::{SharedStore, StoreError};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -33,6 +34,8 @@ pub struct Console {
     pub(crate) metrics: Metrics,
     pub(crate) events: EventHub,
     pub(crate) schedules: Schedules,
+    /// The turn of edits that others have outdated.
+    pub(crate) contended_edits: Semaphore,
     pub(crate) started_at: Timestamp,
     /// Work that outlives its request; shutdown waits for it.
     pub(crate) tasks: TaskTracker,
@@ -73,6 +76,7 @@ impl Console {
             metrics: Metrics::default(),
             events: EventHub::default(),
             schedules: Schedules::default(),
+            contended_edits: Semaphore::new(1),
             started_at,
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),

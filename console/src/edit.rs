@@ -114,12 +114,14 @@ async fn try_edit(
     in_doubt: &mut bool,
 ) -> Result<Edited> {
     let mut doubtful: Option<Doubtful> = None;
+    let mut turn = None;
     for _ in 0..MOST_TRIES {
         let at = console.now();
         let row = console.store.shard(shard).await?.ok_or_else(|| Problem::not_found("shard", shard))?;
         if let Some(tried) = doubtful.take()
             && tried.is_in_force(console).await?
         {
+            drop(turn.take());
             let touched = touched_by(console, &tried).await?;
             let may_still_start = tell(console, &row, row.jobs_version, tried.job, touched, at).await;
             return Ok(Edited { before: tried.before, after: tried.after, may_still_start });
@@ -155,11 +157,17 @@ async fn try_edit(
         };
         match outcome {
             EditOutcome::Edited { jobs_version, touched } => {
+                drop(turn.take());
                 let may_still_start = tell(console, &row, jobs_version, job, touched, at).await;
                 return Ok(Edited { before, after, may_still_start });
             }
             // Planned or edited in between, or another version came: read again; what `change` then finds decides.
-            EditOutcome::ShardChanged | EditOutcome::VersionChanged(_) => {}
+            EditOutcome::ShardChanged | EditOutcome::VersionChanged(_) => {
+                // Many at once would go on to outdate each other: those that met another take turns from here on.
+                if turn.is_none() {
+                    turn = console.contended_edits.acquire().await.ok();
+                }
+            }
         }
     }
     Err(Problem::unavailable(

@@ -330,3 +330,19 @@ async fn a_job_created_behind_the_watermark_gets_the_fires_that_were_planned_ove
     assert_eq!(of_job.iter().map(|row| row.key.fire_time).collect::<Vec<_>>(), wanted);
     assert!(!of_job.is_empty() && of_job.iter().all(|row| row.worker.is_none()));
 }
+
+/// They change one shard, and each has to see it as it is.
+#[tokio::test]
+async fn many_jobs_that_are_created_at_once_are_all_created() {
+    let world = World::new().await;
+    let group = world.group(&[]).await;
+    let created = (0..200).map(|number| {
+        let body = json!({
+            "group": group, "name": format!("job {number}"), "handler": "h", "schedule": {"type": "api"},
+        });
+        world.post("/jobs").json(body).send()
+    });
+    for answer in futures::future::join_all(created).await {
+        answer.must(StatusCode::CREATED);
+    }
+}
