@@ -149,6 +149,7 @@ async fn try_edit(
             Err(error) if error.is_unknown() => {
                 tracing::warn!(%job, error = %chain(&error), "whether an edit was committed is not known; it is read back");
                 *in_doubt = true;
+                drop(turn.take());
                 doubtful = Some(Doubtful { job, before, after, at });
                 tokio::time::sleep(AFTER_DOUBT).await;
                 continue;

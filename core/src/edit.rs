@@ -1,6 +1,6 @@
 //! What an edit of a job does to the plan (trigger-protocol: "Edits"): the rows under the new version, and why the old ones are cancelled.
 
-use crate::ids::{AttemptNo, Epoch, PlanNo, RunKey, ShardId};
+use crate::ids::{Epoch, RunKey, ShardId};
 use crate::job::{Job, MisfirePolicy};
 use crate::run::{Reason, ReasonCode, Run, RunState, TriggerKind};
 use crate::schedule::{CompiledSchedule, ScheduleError, ScheduleKind};
@@ -112,23 +112,9 @@ fn cancel_reason(old: Option<&Job>, new: Option<&Job>) -> Reason {
 fn planned_run(job: &Job, schedule: &CompiledSchedule, shard: SeenShard, fire: Timestamp) -> Run {
     let due_at = schedule.due(u64::from(job.id.get()), fire);
     Run {
-        key: RunKey::scheduled(job.id, fire),
-        shard: shard.id,
-        epoch: shard.epoch,
-        job_version: job.version,
-        trigger: TriggerKind::Schedule,
-        worker: None,
-        plan_no: PlanNo::default(),
-        attempt: AttemptNo::FIRST,
-        state: RunState::Planned,
         due_at,
         start_by: job.start_by(due_at, schedule.next_after(fire)),
-        started_at: None,
-        finished_at: None,
-        reason: None,
-        result: None,
-        params: None,
-        trace: None,
+        ..Run::planned(RunKey::scheduled(job.id, fire), shard.id, shard.epoch, job.version)
     }
 }
 

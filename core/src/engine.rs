@@ -130,7 +130,7 @@ pub struct JobSnapshot {
     pub jobs_version: JobsVersion,
     /// The job as it is in force; none where it is deleted, or of another shard.
     pub in_force: Option<Job>,
-    /// Its version, also where it is of another shard; where it is deleted, the one after its last.
+    /// Its version, also where it is of another shard; where it is deleted, one beyond its last.
     pub version: JobVersion,
     /// Every open run of the job.
     pub open_runs: Vec<Run>,

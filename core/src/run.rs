@@ -329,6 +329,29 @@ pub struct Run {
 pub const MAX_RESULT_BYTES: usize = 16 * 1024;
 
 impl Run {
+    /// A scheduled run that waits for its first attempt, due at its fire time and not later, at no worker yet.
+    pub fn planned(key: RunKey, shard: ShardId, epoch: Epoch, job_version: JobVersion) -> Self {
+        Self {
+            key,
+            shard,
+            epoch,
+            job_version,
+            trigger: TriggerKind::Schedule,
+            worker: None,
+            plan_no: PlanNo::default(),
+            attempt: AttemptNo::FIRST,
+            state: RunState::Planned,
+            due_at: key.fire_time,
+            start_by: key.fire_time,
+            started_at: None,
+            finished_at: None,
+            reason: None,
+            result: None,
+            params: None,
+            trace: None,
+        }
+    }
+
     /// The run's trace id, from its trigger to its handler's log lines.
     pub fn trace_id(&self) -> TraceId {
         self.trace.unwrap_or_else(|| self.key.trace_id())

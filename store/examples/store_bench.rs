@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use carillon_core::ids::{
     AttemptNo, Epoch, GroupId, Incarnation, JobId, JobVersion, JobsVersion, PlanNo, RunKey, ShardId,
 };
-use carillon_core::run::{Run, RunState, TriggerKind};
+use carillon_core::run::{Run, RunState};
 use carillon_core::time::{Span, Timestamp};
 use carillon_store::SharedStore;
 use carillon_store::catalog::Group;
@@ -125,23 +125,11 @@ fn fire(shard: ShardId, index: usize) -> RunKey {
 
 fn run(shard: ShardId, key: RunKey) -> Run {
     Run {
-        key,
-        shard,
-        epoch: Epoch::new(1),
-        job_version: JobVersion::new(1),
-        trigger: TriggerKind::Schedule,
         worker: Some(Incarnation::new(0x1234_5678_9abc_def0)),
         plan_no: PlanNo::new(1),
-        attempt: AttemptNo::FIRST,
-        state: RunState::Planned,
         due_at: key.fire_time,
         start_by: key.fire_time + Span::from_secs(30),
-        started_at: None,
-        finished_at: None,
-        reason: None,
-        result: None,
-        params: None,
-        trace: None,
+        ..Run::planned(key, shard, Epoch::new(1), JobVersion::new(1))
     }
 }
 

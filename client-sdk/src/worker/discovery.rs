@@ -64,7 +64,8 @@ pub(super) async fn keep_links(shared: Arc<Shared>, source: Source, stop: Cancel
                 }
             }
         };
-        if let Some(servers) = answer {
+        if let Some(mut servers) = answer {
+            servers.sort_unstable();
             adjust(&shared, &mut links, &servers, &stop);
             trust = if known.as_ref() == Some(&servers) { trust.saturating_mul(2) } else { ASK_AGAIN };
             known = Some(servers);

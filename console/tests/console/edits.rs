@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use axum::http::{Method, StatusCode};
 use carillon_core::change::Slice;
-use carillon_core::ids::{GroupId, JobVersion, PlanNo, RunKey, ShardId};
+use carillon_core::ids::{GroupId, JobVersion, RunKey, ShardId};
 use carillon_core::run::{ReasonCode, Run, RunState};
 use carillon_core::time::{Span, Timestamp};
 use carillon_store::runs::RunFilter;
@@ -92,23 +92,10 @@ fn run_of(
     fire: Timestamp,
 ) -> Run {
     Run {
-        key: RunKey::scheduled(job, fire),
-        shard,
-        epoch,
-        job_version: version,
-        trigger: carillon_core::run::TriggerKind::Schedule,
         worker: Some(carillon_core::ids::Incarnation::new(7)),
-        plan_no: PlanNo::default(),
-        attempt: carillon_core::ids::AttemptNo::FIRST,
-        state: RunState::Planned,
         due_at: fire,
         start_by: fire + Span::from_secs(5),
-        started_at: None,
-        finished_at: None,
-        reason: None,
-        result: None,
-        params: None,
-        trace: None,
+        ..Run::planned(RunKey::scheduled(job, fire), shard, epoch, version)
     }
 }
 

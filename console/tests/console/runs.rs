@@ -459,13 +459,16 @@ async fn servers_shards_and_workers_are_shown_as_they_are_now() {
     two.script.lock().shards.push(v1::ShardStatus { shard: shard.clone(), ..Default::default() });
     one.connect_worker(&group.to_string(), "worker-a", &["a", "b"]);
     let worker = one.script.lock().workers[0].clone();
-    two.script.lock().workers.push(worker);
+    two.script.lock().workers.push(worker.clone());
     two.script.lock().mute = false;
+    // It has no stream of its own to the third.
+    let three = world.server("server-3").await;
+    three.script.lock().workers.push(v1::WorkerStatus { via: "server-1".into(), ..worker });
 
     let servers = world.get("/servers").send().await.must(StatusCode::OK).json();
     assert_eq!(
         (servers["items"].as_array().unwrap().len(), &servers["items"][0]["shards_owned"]),
-        (2, &json!(1))
+        (3, &json!(1))
     );
     let shards = world.get("/shards").send().await.must(StatusCode::OK).json()["items"].clone();
     assert_eq!(

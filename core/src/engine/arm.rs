@@ -186,11 +186,9 @@ mod tests {
     use serde_json::json;
 
     use crate::engine::{Effect, Engine, EngineConfig, HandlerInfo, Input, Snapshot, WorkerInfo};
-    use crate::ids::{
-        AttemptNo, Epoch, GroupId, Incarnation, JobId, JobVersion, JobsVersion, PlanNo, RunKey, ShardId,
-    };
+    use crate::ids::{Epoch, GroupId, Incarnation, JobId, JobVersion, JobsVersion, PlanNo, RunKey, ShardId};
     use crate::job::Job;
-    use crate::run::{Run, RunState, TriggerKind};
+    use crate::run::Run;
     use crate::time::Timestamp;
 
     fn at(millis: i64) -> Timestamp {
@@ -220,23 +218,15 @@ mod tests {
     /// A planned run that names no worker.
     fn run(due_at: Timestamp) -> Run {
         Run {
-            key: RunKey { fire_time: due_at, job: JobId::new(1), ordinal: 0 },
-            shard: shard(),
-            epoch: Epoch::new(1),
-            job_version: JobVersion::new(1),
-            trigger: TriggerKind::Schedule,
-            worker: None,
             plan_no: PlanNo::new(1),
-            attempt: AttemptNo::new(1),
-            state: RunState::Planned,
             due_at,
             start_by: due_at.saturating_add(crate::time::Span::from_secs(1)),
-            started_at: None,
-            finished_at: None,
-            reason: None,
-            result: None,
-            params: None,
-            trace: None,
+            ..Run::planned(
+                RunKey { fire_time: due_at, job: JobId::new(1), ordinal: 0 },
+                shard(),
+                Epoch::new(1),
+                JobVersion::new(1),
+            )
         }
     }
 

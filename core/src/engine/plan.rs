@@ -6,7 +6,7 @@ use super::jobs::Fire;
 use super::open_run::OpenRun;
 use super::{Effect, Engine, JobInForce, Owned};
 use crate::change::Slice;
-use crate::ids::{AttemptNo, Epoch, PlanNo, RunKey};
+use crate::ids::{Epoch, RunKey};
 use crate::routing::Choice;
 use crate::run::{Reason, ReasonCode, Run, RunState, TriggerKind};
 use crate::time::Timestamp;
@@ -137,23 +137,9 @@ impl Engine {
         let owned = self.owned.as_ref().expect("only an owner plans");
         let choice = Choice { job: &job.job.spec, key, params: &job.job.spec.params, turn };
         Run {
-            key,
-            shard: self.shard,
-            epoch: owned.epoch,
-            job_version: job.job.version,
             trigger,
             worker: self.choose(choice, &[]),
-            plan_no: PlanNo::default(),
-            attempt: AttemptNo::FIRST,
-            state: RunState::Planned,
-            due_at: key.fire_time,
-            start_by: key.fire_time,
-            started_at: None,
-            finished_at: None,
-            reason: None,
-            result: None,
-            params: None,
-            trace: None,
+            ..Run::planned(key, self.shard, owned.epoch, job.job.version)
         }
     }
 }

@@ -1,49 +1,16 @@
 //! Edits: what an owner and a standby do until they have seen what came of one, and what they make of it then.
 
 use carillon_core::change::Move;
-use carillon_core::engine::{Effect, Input, JobSnapshot, PlanNews, ReportKind, Snapshot};
-use carillon_core::ids::{Epoch, JobId, JobVersion, JobsVersion, PlanNo, RunKey};
+use carillon_core::engine::{Effect, Input, PlanNews, ReportKind, Snapshot};
+use carillon_core::ids::{Epoch, JobId, JobVersion, PlanNo, RunKey};
 use carillon_core::job::Job;
 use carillon_core::run::{Run, RunState};
 use serde_json::json;
 
-use crate::scene::{ANN, BOB, EPOCH, JOB, Scene, at, job, plan, run, seconds, succeeded};
-
-/// The version after the last one of a deleted job.
-const DELETED_AT: JobVersion = JobVersion::new(9);
-
-fn version(number: u64) -> JobsVersion {
-    JobsVersion::new(number)
-}
-
-fn changed(jobs_version: u64, job: JobId, touched: &[&Run]) -> Input {
-    let touched = touched.iter().map(|run| run.key).collect();
-    Input::JobsChanged { jobs_version: version(jobs_version), job, touched }
-}
-
-/// The rows of the job as of a version of the job set.
-fn read(jobs_version: u64, in_force: Option<Job>, open_runs: Vec<Run>) -> Input {
-    let jobs_version = version(jobs_version);
-    let job = in_force.as_ref().map_or(JOB, |job| job.id);
-    Input::JobRead(Box::new(JobSnapshot {
-        job,
-        epoch: EPOCH,
-        jobs_version,
-        version: in_force.as_ref().map_or(DELETED_AT, |job| job.version),
-        in_force,
-        open_runs,
-        last_final: None,
-    }))
-}
-
-fn edited() -> Job {
-    Job { version: JobVersion::new(2), ..job(json!({})) }
-}
-
-/// The run as an edit plans it again.
-fn replanned(run: &Run) -> Run {
-    Run { plan_no: run.plan_no.next(), job_version: JobVersion::new(2), ..run.clone() }
-}
+use crate::scene::{
+    ANN, BOB, DELETED_AT, EPOCH, JOB, Scene, at, changed, edited, job, plan, read, replanned, run, seconds,
+    succeeded, version,
+};
 
 fn looks(effects: &[Effect]) -> Vec<&'static str> {
     let look = |effect: &Effect| match effect {

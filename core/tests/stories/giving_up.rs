@@ -2,13 +2,13 @@
 //! start any longer.
 
 use carillon_core::change::{Advance, Step};
-use carillon_core::engine::{Effect, Engine, EngineConfig, Input, Report, ReportKind, Snapshot};
-use carillon_core::ids::{AttemptNo, Epoch, Incarnation, JobsVersion, PlanNo, RunKey};
+use carillon_core::engine::{Effect, Engine, EngineConfig, Input, Report, ReportKind};
+use carillon_core::ids::{AttemptNo, Epoch, Incarnation, PlanNo, RunKey};
 use carillon_core::run::{Run, RunState};
 use carillon_core::time::{Span, Timestamp};
 use serde_json::json;
 
-use crate::scene::{ANN, BOB, at, job, run, shard, worker};
+use crate::scene::{ANN, BOB, at, job, run, shard, snapshot, worker};
 
 /// Where the older run is planned, and where the newer one finds its place.
 const WORKER: Incarnation = ANN;
@@ -40,14 +40,7 @@ impl Scene {
             ended: None,
             withdrawn: false,
         };
-        scene.step(Input::Own(Box::new(Snapshot {
-            epoch: Epoch::new(2),
-            jobs_version: JobsVersion::default(),
-            planned_until: now + Span::from_secs(30),
-            jobs: vec![job],
-            open_runs: runs.into(),
-            last_finals: Vec::new(),
-        })));
+        scene.step(snapshot(Epoch::new(2), now + Span::from_secs(30), &job, runs.into()));
         scene.joins(OTHER);
         scene
     }

@@ -1,34 +1,16 @@
 //! Workers that are lost or have left: what becomes of the runs that their rows still name them for.
 
-use carillon_core::engine::{Effect, Input, JobSnapshot, Refusal, ReportKind};
-use carillon_core::ids::{JobVersion, JobsVersion, RunKey};
+use carillon_core::engine::{Effect, Input, Refusal, ReportKind};
+use carillon_core::ids::RunKey;
 use carillon_core::job::Job;
 use carillon_core::run::Run;
 use serde_json::json;
 
-use crate::scene::{ANN, EPOCH, JOB, Scene, job, run};
+use crate::scene::{ANN, EPOCH, JOB, Scene, changed, edited, job, read, replanned, run};
 
-/// The job and the run as an edit leaves them.
-fn edited(job: &Job, run: &Run) -> (Job, Run) {
-    let version = JobVersion::new(2);
-    let replanned = Run { plan_no: run.plan_no.next(), job_version: version, ..run.clone() };
-    (Job { version, ..job.clone() }, replanned)
-}
-
-fn changed(run: &Run) -> Input {
-    Input::JobsChanged { jobs_version: JobsVersion::new(2), job: JOB, touched: vec![run.key] }
-}
-
-fn read((job, run): (Job, Run)) -> Input {
-    Input::JobRead(Box::new(JobSnapshot {
-        job: job.id,
-        epoch: EPOCH,
-        jobs_version: JobsVersion::new(2),
-        version: job.version,
-        in_force: Some(job),
-        open_runs: vec![run],
-        last_final: None,
-    }))
+/// The rows of the job when it has been edited.
+fn read_edited(job: &Job, open_runs: Vec<Run>) -> Input {
+    read(2, Some(Job { version: edited().version, ..job.clone() }), open_runs)
 }
 
 fn next_attempts<'a>(effects: impl IntoIterator<Item = &'a Effect>) -> Vec<RunKey> {
@@ -47,8 +29,8 @@ fn what_an_edit_gives_back_to_a_lost_worker_goes_on_at_once() {
     let mut owner = Scene::owner(&retried, Vec::new());
     owner.feed(Input::WorkerDisconnected(ANN));
     owner.pass_until(6.0);
-    owner.feed(changed(&far));
-    let effects = owner.feed(read(edited(&retried, &far)));
+    owner.feed(changed(2, JOB, &[&far]));
+    let effects = owner.feed(read_edited(&retried, vec![replanned(&far)]));
     assert_eq!(next_attempts(&effects), [far.key]);
 }
 
@@ -61,8 +43,8 @@ fn an_edit_lists_a_run_whose_next_attempt_is_being_committed() {
     owner.feed(Input::WorkerDisconnected(ANN));
     let passed = owner.pass_until(6.0);
     assert_eq!(next_attempts(passed.iter().map(|(_, effect)| effect)), [far.key]);
-    owner.feed(changed(&far));
-    let effects = owner.feed(read((edited(&retried, &far).0, far.clone())));
+    owner.feed(changed(2, JOB, &[&far]));
+    let effects = owner.feed(read_edited(&retried, vec![far.clone()]));
     let listed = effects.iter().find_map(|effect| match effect {
         Effect::EditSettled { may_start, .. } => Some(may_start.clone()),
         _ => None,
@@ -105,18 +87,8 @@ fn an_edit_lists_a_run_whose_move_is_being_committed() {
     owner.pass_until(0.6);
     let effects = owner.hear(ANN, &soon, ReportKind::Refused(Refusal::Busy, "full".into()));
     assert!(effects.iter().any(|effect| matches!(effect, Effect::Move(_))), "{effects:?}");
-    owner.feed(changed(&soon));
-    let (edited, _) = edited(&simple, &soon);
-    let gone = JobSnapshot {
-        job: JOB,
-        epoch: EPOCH,
-        jobs_version: JobsVersion::new(2),
-        version: edited.version,
-        in_force: Some(edited),
-        open_runs: Vec::new(),
-        last_final: None,
-    };
-    let mut effects = owner.feed(Input::JobRead(Box::new(gone)));
+    owner.feed(changed(2, JOB, &[&soon]));
+    let mut effects = owner.feed(read_edited(&simple, Vec::new()));
     effects.extend(owner.pass_until(3.0).into_iter().map(|(_, effect)| effect));
     let listed = effects.iter().find_map(|effect| match effect {
         Effect::EditSettled { may_start, .. } => Some(may_start.contains(&soon.key)),

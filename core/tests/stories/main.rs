@@ -1,5 +1,5 @@
-//! Stories of one engine: what a holder that does not own its shard does and what its owner tells it, and what becomes of fires that were
-//! told too late or replaced.
+//! Stories of one engine: what a holder that does not own its shard does and what its owner tells it, what edits and lost workers change, and
+//! what becomes of fires that were told too late or replaced.
 
 mod arming;
 mod edits;

@@ -1,14 +1,12 @@
 //! A fire that was planned in time and reached its worker too late, because nobody lived: its misfire policy decides whether it still runs.
 
-use carillon_core::engine::{
-    Arm, Effect, Engine, EngineConfig, Input, Refusal, Report, ReportKind, Snapshot,
-};
-use carillon_core::ids::{Epoch, JobsVersion, RunKey};
+use carillon_core::engine::{Arm, Effect, Engine, EngineConfig, Input, Refusal, Report, ReportKind};
+use carillon_core::ids::{Epoch, RunKey};
 use carillon_core::run::RunState;
 use carillon_core::time::{Span, Timestamp};
 use serde_json::{Value, json};
 
-use crate::scene::{ANN as WORKER, at, job, shard, worker};
+use crate::scene::{ANN as WORKER, at, job, shard, snapshot, worker};
 
 /// An owner of one job, due each second, whose server was away while fires were due.
 struct Scene {
@@ -40,14 +38,7 @@ impl Scene {
             seq: 0,
         };
         scene.step(Input::WorkerJoined(worker(WORKER)));
-        scene.step(Input::Own(Box::new(Snapshot {
-            epoch: Epoch::new(1),
-            jobs_version: JobsVersion::default(),
-            planned_until: now,
-            jobs: vec![job],
-            open_runs: Vec::new(),
-            last_finals: Vec::new(),
-        })));
+        scene.step(snapshot(Epoch::new(1), now, &job, Vec::new()));
         scene
     }
 

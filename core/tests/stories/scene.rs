@@ -4,14 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use carillon_core::engine::{
-    Arm, Effect, Engine, EngineConfig, HandlerInfo, Input, JobInForce, PlanNews, Report, ReportKind,
-    Snapshot, WorkerInfo,
+    Arm, Effect, Engine, EngineConfig, HandlerInfo, Input, JobInForce, JobSnapshot, PlanNews, Report,
+    ReportKind, Snapshot, WorkerInfo,
 };
-use carillon_core::ids::{
-    AttemptNo, Epoch, Incarnation, JobId, JobVersion, JobsVersion, PlanNo, RunKey, ShardId,
-};
+use carillon_core::ids::{Epoch, Incarnation, JobId, JobVersion, JobsVersion, RunKey, ShardId};
 use carillon_core::job::Job;
-use carillon_core::run::{Run, RunState, TriggerKind};
+use carillon_core::run::Run;
 use carillon_core::time::{Span, Timestamp};
 use serde_json::{Value, json};
 
@@ -54,23 +52,10 @@ pub(crate) fn job(policies: Value) -> Job {
 /// A committed run that is due at that second, at a worker.
 pub(crate) fn run(due: f64, worker: Incarnation) -> Run {
     Run {
-        key: RunKey::scheduled(JOB, at(due)),
-        shard: shard(),
-        epoch: EPOCH,
-        job_version: JobVersion::new(1),
-        trigger: TriggerKind::Schedule,
         worker: Some(worker),
-        plan_no: PlanNo::default(),
-        attempt: AttemptNo::FIRST,
-        state: RunState::Planned,
         due_at: at(due),
         start_by: at(due + 10.0),
-        started_at: None,
-        finished_at: None,
-        reason: None,
-        result: None,
-        params: None,
-        trace: None,
+        ..Run::planned(RunKey::scheduled(JOB, at(due)), shard(), EPOCH, JobVersion::new(1))
     }
 }
 
@@ -101,6 +86,54 @@ pub(crate) fn plan(job: &Job, runs: Vec<Run>) -> PlanNews {
 /// A change of it.
 pub(crate) fn change(opened: Vec<Run>, closed: Vec<RunKey>) -> PlanNews {
     PlanNews { full: false, jobs: Vec::new(), ..plan(&job(json!({})), Vec::new()) }.with(opened, closed)
+}
+
+/// The version after the last one of a deleted job.
+pub(crate) const DELETED_AT: JobVersion = JobVersion::new(9);
+
+pub(crate) fn version(number: u64) -> JobsVersion {
+    JobsVersion::new(number)
+}
+
+pub(crate) fn changed(jobs_version: u64, job: JobId, touched: &[&Run]) -> Input {
+    let touched = touched.iter().map(|run| run.key).collect();
+    Input::JobsChanged { jobs_version: version(jobs_version), job, touched }
+}
+
+/// The rows of the job as of a version of the job set.
+pub(crate) fn read(jobs_version: u64, in_force: Option<Job>, open_runs: Vec<Run>) -> Input {
+    let jobs_version = version(jobs_version);
+    let job = in_force.as_ref().map_or(JOB, |job| job.id);
+    Input::JobRead(Box::new(JobSnapshot {
+        job,
+        epoch: EPOCH,
+        jobs_version,
+        version: in_force.as_ref().map_or(DELETED_AT, |job| job.version),
+        in_force,
+        open_runs,
+        last_final: None,
+    }))
+}
+
+pub(crate) fn edited() -> Job {
+    Job { version: JobVersion::new(2), ..job(json!({})) }
+}
+
+/// The run as an edit plans it again.
+pub(crate) fn replanned(run: &Run) -> Run {
+    Run { plan_no: run.plan_no.next(), job_version: JobVersion::new(2), ..run.clone() }
+}
+
+/// The shard as the store has it: one job and these rows.
+pub(crate) fn snapshot(epoch: Epoch, planned_until: Timestamp, job: &Job, open_runs: Vec<Run>) -> Input {
+    Input::Own(Box::new(Snapshot {
+        epoch,
+        jobs_version: version(1),
+        planned_until,
+        jobs: vec![job.clone()],
+        open_runs,
+        last_finals: Vec::new(),
+    }))
 }
 
 trait With {
@@ -145,15 +178,7 @@ impl Scene {
     }
 
     pub(crate) fn own(&mut self, epoch: Epoch, job: &Job, open_runs: Vec<Run>) -> Vec<Effect> {
-        let snapshot = Snapshot {
-            epoch,
-            jobs_version: JobsVersion::new(1),
-            planned_until: at(self.now + 28.0),
-            jobs: vec![job.clone()],
-            open_runs,
-            last_finals: Vec::new(),
-        };
-        self.feed(Input::Own(Box::new(snapshot)))
+        self.feed(snapshot(epoch, at(self.now + 28.0), job, open_runs))
     }
 
     pub(crate) fn engine(&self) -> &Engine {

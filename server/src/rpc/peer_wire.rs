@@ -145,10 +145,6 @@ fn read_run(shard: ShardId, run: v1::PlannedRun) -> Checked<Run> {
         BadField::new("plan_news.opened.trigger", format!("{} is no kind of trigger", run.trigger))
     })?;
     Ok(Run {
-        key: convert::run_key("plan_news.opened.run", run.run)?,
-        shard,
-        epoch: Epoch::new(run.epoch),
-        job_version: JobVersion::new(run.job_version),
         trigger,
         worker: (run.worker != 0).then(|| Incarnation::new(run.worker)),
         plan_no: PlanNo::new(run.plan_no),
@@ -156,12 +152,14 @@ fn read_run(shard: ShardId, run: v1::PlannedRun) -> Checked<Run> {
         state: if run.running { RunState::Running } else { RunState::Planned },
         due_at: convert::timestamp("plan_news.opened.due_ms", run.due_ms)?,
         start_by: convert::timestamp("plan_news.opened.start_by_ms", run.start_by_ms)?,
-        started_at: None,
-        finished_at: None,
-        reason: None,
-        result: None,
         params: convert::json("plan_news.opened.params", &run.params, MAX_PARAMS_BYTES)?,
         trace: convert::trace_id("plan_news.opened.trace_id", &run.trace_id)?,
+        ..Run::planned(
+            convert::run_key("plan_news.opened.run", run.run)?,
+            shard,
+            Epoch::new(run.epoch),
+            JobVersion::new(run.job_version),
+        )
     })
 }
 
@@ -200,23 +198,19 @@ mod tests {
     fn run(fire_time: i64) -> Run {
         let at = Timestamp::from_millis(fire_time);
         Run {
-            key: RunKey { fire_time: at, job: JobId::new(1), ordinal: 0 },
-            shard: shard(),
-            epoch: Epoch::new(7),
-            job_version: JobVersion::new(4),
             trigger: TriggerKind::Misfire,
             worker: Some(Incarnation::new(9)),
             plan_no: PlanNo::new(2),
             attempt: AttemptNo::new(3),
-            state: RunState::Planned,
             due_at: at,
             start_by: Timestamp::from_millis(fire_time + 500),
-            started_at: None,
-            finished_at: None,
-            reason: None,
-            result: None,
             params: Some(json!({"a": 1})),
-            trace: None,
+            ..Run::planned(
+                RunKey { fire_time: at, job: JobId::new(1), ordinal: 0 },
+                shard(),
+                Epoch::new(7),
+                JobVersion::new(4),
+            )
         }
     }
 

@@ -74,8 +74,7 @@ impl Telling {
 
 #[cfg(test)]
 mod tests {
-    use carillon_core::ids::{AttemptNo, Epoch, GroupId, JobId, JobVersion, JobsVersion, PlanNo, ShardId};
-    use carillon_core::run::{RunState, TriggerKind};
+    use carillon_core::ids::{Epoch, GroupId, JobId, JobVersion, JobsVersion, PlanNo, ShardId};
     use carillon_core::time::Timestamp;
 
     use super::*;
@@ -83,23 +82,15 @@ mod tests {
     fn run(job: u32, plan_no: u32) -> Run {
         let at = Timestamp::from_millis(1_000);
         Run {
-            key: RunKey { fire_time: at, job: JobId::new(job), ordinal: 0 },
-            shard: ShardId::new(GroupId::new(101, 1, 2, 6601).unwrap(), 0),
-            epoch: Epoch::new(1),
-            job_version: JobVersion::new(1),
-            trigger: TriggerKind::Schedule,
-            worker: None,
             plan_no: PlanNo::new(plan_no),
-            attempt: AttemptNo::new(1),
-            state: RunState::Planned,
             due_at: at,
             start_by: at,
-            started_at: None,
-            finished_at: None,
-            reason: None,
-            result: None,
-            params: None,
-            trace: None,
+            ..Run::planned(
+                RunKey { fire_time: at, job: JobId::new(job), ordinal: 0 },
+                ShardId::new(GroupId::new(101, 1, 2, 6601).unwrap(), 0),
+                Epoch::new(1),
+                JobVersion::new(1),
+            )
         }
     }
 

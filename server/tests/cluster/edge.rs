@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use carillon_core::ids::{AttemptNo, Epoch, GroupId, Incarnation, PlanNo, RunKey};
-use carillon_core::run::{Reason, ReasonCode, Run, RunState, TriggerKind};
+use carillon_core::ids::{Epoch, GroupId, Incarnation, RunKey};
+use carillon_core::run::{Reason, ReasonCode, Run, RunState};
 use carillon_core::time::{Span, Timestamp};
 use carillon_proto::v1::{
     Emit, Hello, LogBatch, LogChunk, Report, ReportBatch, ReportKind, RunRef, StatusRequest, TimeProbe,
@@ -278,23 +278,15 @@ async fn what_a_worker_says_of_a_run_of_an_unknown_job_is_for_the_shard_of_its_r
     let (shard, stranger) = (cluster.shard(job.shard_index), 1 - job.shard_index);
     let at = now();
     let run = Run {
-        key: RunKey::scheduled(job.id, at + Span::from_secs(60)),
-        shard,
-        epoch: Epoch::default(),
-        job_version: job.version,
-        trigger: TriggerKind::Schedule,
         worker: Some(Incarnation::new(7)),
-        plan_no: PlanNo::default(),
-        attempt: AttemptNo::FIRST,
-        state: RunState::Planned,
         due_at: at,
         start_by: at + Span::from_secs(60),
-        started_at: None,
-        finished_at: None,
-        reason: None,
-        result: None,
-        params: None,
-        trace: None,
+        ..Run::planned(
+            RunKey::scheduled(job.id, at + Span::from_secs(60)),
+            shard,
+            Epoch::default(),
+            job.version,
+        )
     };
     let store = &cluster.store;
     assert_eq!(store.insert_runs(std::slice::from_ref(&run)).await.unwrap(), [Insertion::New]);

@@ -4,7 +4,7 @@ use carillon_core::ids::{
     AttemptNo, Epoch, GroupId, Incarnation, JobId, JobVersion, JobsVersion, PlanNo, RunKey, ServerId, ShardId,
 };
 use carillon_core::job::Job;
-use carillon_core::run::{Attempt, Reason, ReasonCode, Run, RunState, TriggerKind};
+use carillon_core::run::{Attempt, Reason, ReasonCode, Run, RunState};
 use carillon_core::time::{Span, Timestamp};
 use serde_json::json;
 
@@ -98,23 +98,11 @@ impl Fixture {
     pub(super) fn run(&self, job: JobId, seconds: u64) -> Run {
         let fire = self.at(seconds);
         Run {
-            key: RunKey::scheduled(job, fire),
-            shard: self.shard,
-            epoch: Epoch::new(1),
-            job_version: JobVersion::new(1),
-            trigger: TriggerKind::Schedule,
             worker: Some(worker(1)),
             plan_no: PlanNo::new(1),
-            attempt: AttemptNo::FIRST,
-            state: RunState::Planned,
             due_at: fire,
             start_by: fire + Span::from_secs(30),
-            started_at: None,
-            finished_at: None,
-            reason: None,
-            result: None,
-            params: None,
-            trace: None,
+            ..Run::planned(RunKey::scheduled(job, fire), self.shard, Epoch::new(1), JobVersion::new(1))
         }
     }
 

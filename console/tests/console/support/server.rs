@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use carillon_coordination::{Coordination, Embedded, EmbeddedRegistry, Load, Member, MemberId, MemberKind};
 use carillon_core::change::TriggeredRun;
-use carillon_core::ids::{AttemptNo, Incarnation, JobId, RunKey, ServerId, ShardId, TraceId};
-use carillon_core::run::{Run, RunState, TriggerKind};
+use carillon_core::ids::{Incarnation, JobId, RunKey, ServerId, ShardId, TraceId};
+use carillon_core::run::{Run, TriggerKind};
 use carillon_core::time::{Span, Timestamp};
 use carillon_proto::v1;
 use carillon_proto::v1::control_server::{Control, ControlServer};
@@ -193,25 +193,19 @@ impl Control for Service {
         let shard: ShardId = request.shard.parse().unwrap();
         let row = self.store.shard(shard).await.unwrap().unwrap();
         let run = Run {
-            key: RunKey::triggered(job.id, now, &request.idempotency_key),
-            shard,
-            epoch: row.epoch,
-            job_version: job.version,
             trigger: TriggerKind::Api,
-            worker: None,
-            plan_no: Default::default(),
-            attempt: AttemptNo::FIRST,
-            state: RunState::Planned,
             due_at: now,
             start_by: now + Span::MINUTE,
-            started_at: None,
-            finished_at: None,
-            reason: None,
-            result: None,
             params: request.params.as_ref().map(|params| serde_json::from_slice(params).unwrap()),
             trace: <[u8; 16]>::try_from(request.trace_id.as_ref())
                 .ok()
                 .and_then(|bytes| TraceId::new(u128::from_be_bytes(bytes))),
+            ..Run::planned(
+                RunKey::triggered(job.id, now, &request.idempotency_key),
+                shard,
+                row.epoch,
+                job.version,
+            )
         };
         let triggered = TriggeredRun { run, idempotency_key: request.idempotency_key };
         let own = triggered.run.key;

@@ -165,23 +165,14 @@ impl Scene {
     pub(super) fn open(&self, attempt: AttemptNo) {
         let now = self.clock.now();
         let run = Run {
-            key: self.run,
-            shard: self.shard,
-            epoch: self.epoch,
-            job_version: JobVersion::new(1),
             trigger: TriggerKind::Api,
-            worker: None,
             plan_no: PlanNo::new(1),
             attempt,
             state: RunState::Running,
             due_at: now,
             start_by: now,
             started_at: Some(now),
-            finished_at: None,
-            reason: None,
-            result: None,
-            params: None,
-            trace: None,
+            ..Run::planned(self.run, self.shard, self.epoch, JobVersion::new(1))
         };
         self.hub.open(self.shard, self.epoch, run, self.job.clone());
     }

@@ -342,16 +342,11 @@ impl<'a> Judge<'a> {
                 .and_then(|lines| lines.iter().map(|line| line.at_us).max());
             last.is_some_and(|at| at <= run.fire_time_ms.saturating_mul(1_000))
         };
-        let of_worker =
-            self.record.excused.iter().filter_map(|excuse| Some((excuse, excuse.worker.as_ref()?)));
-        of_worker.into_iter().any(|(excuse, worker)| {
-            self.record.runs.iter().any(|earlier| {
-                earlier.job == run.job
-                    && earlier.fire_time_ms < run.fire_time_ms
-                    && (excuse.from_ms..=excuse.to_ms).contains(&earlier.fire_time_ms)
-                    && self.was_at(earlier, worker)
-                    && !over(earlier)
-            })
+        self.record.excused.iter().any(|excuse| {
+            let Some(worker) = &excuse.worker else { return false };
+            let (from, to) = (excuse.from_ms, excuse.to_ms.min(run.fire_time_ms - 1));
+            let mut before = self.rows.range((run.job, from)..(run.job, to.max(from - 1) + 1));
+            before.any(|(_, rows)| rows.iter().any(|earlier| !over(earlier) && self.was_at(earlier, worker)))
         })
     }
 
