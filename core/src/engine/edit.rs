@@ -51,8 +51,10 @@ impl Engine {
         let Some(owned) = &mut self.owned else {
             // Without the shard nothing can be said for its workers; but it need not arm what it knows to be gone, and what is new it can
             // arm where the owner does not.
-            self.standby.close(&touched);
-            self.note_edit_of_copied_job(now, job);
+            if !self.standby.knows_of(jobs_version) {
+                self.standby.doubt_job(job, &touched);
+                self.look_at_copied_job(job);
+            }
             return self.effects.push(Effect::EditSettled { jobs_version, may_start: touched });
         };
         let known = owned.jobs_version;
@@ -63,7 +65,7 @@ impl Engine {
         }
         let give_up_at = now.saturating_add(PATIENCE);
         let (waiting, may_start) = (BTreeMap::new(), Vec::new());
-        owned.take_back(job);
+        owned.telling.look_at(job);
         owned.edits.push(PendingEdit {
             jobs_version,
             job,

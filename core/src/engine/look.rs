@@ -43,8 +43,8 @@ impl Looks {
     }
 
     /// The jobs that were edited, whose rows are being read.
-    pub(super) fn edited_jobs(self) -> Vec<JobId> {
-        self.jobs.into_keys().collect()
+    pub(super) fn frozen_jobs(&self) -> impl Iterator<Item = JobId> + '_ {
+        self.jobs.keys().copied()
     }
 
     /// Whether the job may have been edited between the version `known` and that one, which other holders may have read and this one has not.

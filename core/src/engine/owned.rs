@@ -238,7 +238,8 @@ impl Engine {
     /// Ends to own: what it knew of the plan is its copy until the next owner tells its own.
     pub(super) fn disown(&mut self, now: Timestamp) {
         if let Some(news) = self.plan_so_far() {
-            let edited = self.owned.take().map(|owned| owned.looks.edited_jobs()).unwrap_or_default();
+            let edited = news.taken_back.clone();
+            self.owned = None;
             self.standby.begin_anew(now, news, edited, &self.config);
         }
     }

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Effect, Engine, JobInForce, JobSnapshot, PlanNews, Report, ReportKind};
-use crate::ids::{Epoch, Incarnation, JobId, RunKey};
+use crate::ids::{Epoch, Incarnation, JobId, JobVersion, JobsVersion, RunKey};
 use crate::run::{Run, RunState};
 use crate::time::{Span, Timestamp};
 use watch::Watch;
@@ -37,7 +37,9 @@ pub(super) struct Standby {
     rank: Option<u8>,
     /// Whose plan the copy is.
     copy_of: Option<Epoch>,
-    jobs: BTreeMap<JobId, Arc<JobInForce>>,
+    /// The job set as its owner knew it when it last told something.
+    jobs_version: JobsVersion,
+    jobs: BTreeMap<JobId, CopiedJob>,
     runs: BTreeMap<RunKey, Copied>,
     /// When to look at a run again, one entry a run at most.
     wakes: BTreeSet<(Timestamp, RunKey)>,
@@ -45,13 +47,25 @@ pub(super) struct Standby {
     by_job: BTreeMap<JobId, BTreeSet<(Timestamp, RunKey)>>,
     /// Edited jobs whose rows are being read, and whether they were edited again since: nothing of theirs is armed before the answer.
     edited: BTreeMap<JobId, bool>,
-    /// When this holder was told of an edit of a job last.
-    edited_at: BTreeMap<JobId, Timestamp>,
     /// After a stall nothing is armed before the owner is heard, or this instant.
     held_until: Option<Timestamp>,
     /// When the owner spoke last.
     owner_heard_at: Option<Timestamp>,
     watch: Watch,
+}
+
+/// A job of the copy.
+#[derive(Clone)]
+struct CopiedJob {
+    job: Arc<JobInForce>,
+    /// The owner has told it so with all its open runs, and each change since; else it was read here, or is edited.
+    told: bool,
+}
+
+impl CopiedJob {
+    fn version(&self) -> JobVersion {
+        self.job.job.version
+    }
 }
 
 /// A run of the owner's plan.
@@ -115,12 +129,12 @@ impl Engine {
             return;
         }
         self.standby.hear_owner(now, news.epoch);
-        let closed: BTreeSet<JobId> = news.closed.iter().map(|key| key.job).collect();
+        let (epoch, taken_back) = (news.epoch, news.taken_back.clone());
         self.standby.take(now, news, &self.config);
-        // An owner that hears of an edit takes the job's runs back until it has read what came of it, which it may not live to do, and its
-        // word may come after what this holder has read itself.
-        for job in closed {
-            if self.standby.was_edited_lately(now, job) {
+        if self.standby.copy_of == Some(epoch) {
+            // The owner may not live to tell what came of the edit.
+            let told = |job: &JobId| self.standby.jobs.get(job).is_some_and(|copied| copied.told);
+            for job in taken_back.into_iter().filter(|job| !told(job)).collect::<Vec<_>>() {
                 self.look_at_copied_job(job);
             }
         }
@@ -148,13 +162,6 @@ impl Engine {
         }
     }
 
-    /// Notes that a person edited the job.
-    pub(super) fn note_edit_of_copied_job(&mut self, now: Timestamp, job: JobId) {
-        self.standby.edited_at.retain(|_, at| now.since(*at) < LATELY);
-        self.standby.edited_at.insert(job, now);
-        self.look_at_copied_job(job);
-    }
-
     /// Takes the rows of an edited job over into the copy.
     pub(super) fn copy_job(&mut self, now: Timestamp, read: JobSnapshot) {
         let job = read.job;
@@ -163,6 +170,11 @@ impl Engine {
         if again {
             self.look_at_copied_job(job);
         }
+    }
+
+    /// The open runs of the copy, for an observer; none for an owner.
+    pub fn copied_runs(&self) -> impl Iterator<Item = &Run> {
+        self.standby.runs.values().map(|copied| &copied.run)
     }
 
     /// What a standby does when time passes.
@@ -187,14 +199,7 @@ impl Engine {
 /// An owner that lives has spoken within this time (300 ms): three watermarks.
 const SILENCE: Span = Span::from_millis(300);
 
-/// The owner takes the runs of an edited job back within this time (3 s) of the edit, if it does at all.
-const LATELY: Span = Span::from_secs(3);
-
 impl Standby {
-    fn was_edited_lately(&self, now: Timestamp, job: JobId) -> bool {
-        self.edited_at.get(&job).is_some_and(|at| now.since(*at) < LATELY)
-    }
-
     /// Begins with what the server knew as the owner, and the edited jobs whose rows it has asked for.
     pub(super) fn begin_anew(
         &mut self,
@@ -229,49 +234,62 @@ impl Standby {
     }
 
     /// Takes over what an owner tells. What an owner says that was replaced is nothing to go by, nor what one that is behind says of a job
-    /// whose later version was read here.
+    /// whose later version was read here and that it has not told yet.
     fn take(&mut self, now: Timestamp, news: PlanNews, config: &super::EngineConfig) {
         if self.copy_of.is_some_and(|known| news.epoch < known) {
             return;
         }
-        let read_later: BTreeMap<JobId, Arc<JobInForce>> = news
+        let read_later: BTreeMap<JobId, CopiedJob> = news
             .jobs
             .iter()
             .filter(|_| self.copy_of == Some(news.epoch))
             .filter_map(|told| {
-                self.jobs.get(&told.job.id).filter(|known| known.job.version > told.job.version)
+                let known = self.jobs.get(&told.job.id)?;
+                (!known.told && known.version() > told.job.version).then(|| (told.job.id, known.clone()))
             })
-            .map(|known| (known.job.id, known.clone()))
             .collect();
         let mut known = BTreeMap::new();
         if news.full {
-            known = std::mem::take(&mut self.runs);
+            let void = |job: &&JobId| !read_later.contains_key(job);
+            let void: Vec<JobId> = self.by_job.keys().filter(void).copied().collect();
+            known = void.into_iter().flat_map(|job| self.remove_runs_of(job)).collect();
             self.jobs.clear();
-            self.forget_runs();
-            for job in read_later.keys() {
-                let of_job: Vec<RunKey> = known.keys().filter(|key| key.job == *job).copied().collect();
-                for key in of_job {
-                    let copied = known.remove(&key).expect("just listed");
-                    self.insert(now, copied.run.clone(), Some(copied), config);
-                }
-            }
         } else if self.copy_of != Some(news.epoch) {
             // A change of a plan that is not known: all of it is on its way.
             return;
         }
         self.copy_of = Some(news.epoch);
-        for job in news.jobs {
-            self.jobs.insert(job.job.id, job);
-        }
-        self.jobs.extend(read_later.clone());
+        self.jobs_version = news.jobs_version;
         for id in &news.gone_jobs {
             self.jobs.remove(id);
+            self.remove_runs_of(*id);
+        }
+        for id in &news.taken_back {
+            self.doubt_job(*id, &[]);
+        }
+        for job in news.jobs.into_iter().filter(|job| !read_later.contains_key(&job.job.id)) {
+            known.extend(self.remove_runs_of(job.job.id));
+            self.jobs.insert(job.job.id, CopiedJob { job, told: true });
         }
         self.close(&news.closed);
         for run in news.opened.into_iter().filter(|run| !read_later.contains_key(&run.key.job)) {
             let before = known.remove(&run.key).or_else(|| self.remove(run.key));
             self.insert(now, run, before, config);
         }
+        self.jobs.extend(read_later);
+    }
+
+    /// Whether the owner has told what came of the edit.
+    pub(super) fn knows_of(&self, edit: JobsVersion) -> bool {
+        self.copy_of.is_some() && edit <= self.jobs_version
+    }
+
+    /// What was told of the job is outdated by an edit, and so are these runs of it.
+    pub(super) fn doubt_job(&mut self, job: JobId, touched: &[RunKey]) {
+        if let Some(copied) = self.jobs.get_mut(&job) {
+            copied.told = false;
+        }
+        self.close(touched);
     }
 
     /// Takes over the committed rows of an edited job, which anybody may arm. Where the owner has told of a later plan, that one stays.
@@ -281,31 +299,45 @@ impl Standby {
             return;
         }
         let in_force = read.in_force.and_then(|job| JobInForce::compile(job).ok());
-        let stale = |job: &JobInForce| {
-            self.jobs.get(&read.job).is_some_and(|known| known.job.version > job.job.version)
-        };
-        if in_force.as_ref().is_some_and(stale) {
-            return;
-        }
         let rows = if in_force.is_some() { read.open_runs } else { Vec::new() };
+        let version = in_force.as_ref().map(|job| job.job.version);
+        // The owner tells of an end before it stands in the store: what it has told of the very version is kept up by it, and a row that it
+        // has closed since would never be closed again.
+        let mut kept_up = false;
+        if let (Some(known), Some(version)) = (self.jobs.get(&read.job), version) {
+            if version < known.version() {
+                return;
+            }
+            kept_up = known.told && version == known.version();
+        }
         match in_force {
-            Some(job) => _ = self.jobs.insert(read.job, Arc::new(job)),
+            _ if kept_up => {}
+            Some(job) => _ = self.jobs.insert(read.job, CopiedJob { job: Arc::new(job), told: false }),
             None => _ = self.jobs.remove(&read.job),
         }
-        let open: BTreeSet<RunKey> = rows.iter().map(|run| run.key).collect();
-        let copied: Vec<RunKey> =
-            self.by_job.get(&read.job).into_iter().flatten().map(|(_, key)| *key).collect();
-        for key in copied.into_iter().filter(|key| !open.contains(key)) {
-            self.remove(key);
-        }
+        let mut copied = self.remove_runs_of(read.job);
         let plan = |run: &Run| (run.attempt, run.plan_no);
         for run in rows {
-            let told_later = self.runs.get(&run.key).is_some_and(|known| plan(&known.run) > plan(&run));
-            if !told_later {
-                let before = self.remove(run.key);
-                self.insert(now, run, before, config);
+            let before = copied.remove(&run.key);
+            let run = match &before {
+                Some(before) if plan(&before.run) > plan(&run) => before.run.clone(),
+                None if kept_up => continue,
+                _ => run,
+            };
+            self.insert(now, run, before, config);
+        }
+        if kept_up {
+            for before in copied.into_values() {
+                self.insert(now, before.run.clone(), Some(before), config);
             }
         }
+    }
+
+    /// The runs of the job, which are in the copy no longer.
+    fn remove_runs_of(&mut self, job: JobId) -> BTreeMap<RunKey, Copied> {
+        let keys = self.by_job.get(&job).into_iter().flatten().map(|(_, key)| *key);
+        let keys: Vec<RunKey> = keys.collect();
+        keys.into_iter().filter_map(|key| Some((key, self.remove(key)?))).collect()
     }
 
     fn insert(&mut self, now: Timestamp, run: Run, before: Option<Copied>, config: &super::EngineConfig) {
@@ -339,7 +371,7 @@ impl Standby {
     }
 
     /// Drops runs that nobody is to arm any longer.
-    pub(super) fn close(&mut self, keys: &[RunKey]) {
+    fn close(&mut self, keys: &[RunKey]) {
         for key in keys {
             self.remove(*key);
         }
@@ -351,7 +383,7 @@ impl Standby {
         let of_this_plan = copied.run.worker == Some(from) && report.plan_no >= copied.run.plan_no;
         // An attempt starts once: where it began under the plan before an edit, it will not under the one after it.
         if copied.run.attempt == report.attempt && (of_this_plan || report.kind.has_begun()) {
-            let job = self.jobs.get(&report.key.job).map(|job| &**job);
+            let job = self.jobs.get(&report.key.job).map(|copied| &*copied.job);
             copied.heard = copied.heard.max(Heard::from(&report.kind, &copied.run, job));
             self.wake(report.key, None);
         }

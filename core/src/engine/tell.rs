@@ -19,13 +19,15 @@ pub struct PlanNews {
     pub jobs_version: JobsVersion,
     /// This is all of it: what a standby knew before is forgotten.
     pub full: bool,
-    /// Jobs that were not told yet in this version. They come before the runs that need them.
+    /// Jobs that were edited: what was told of them is nothing to arm by, until they are told again.
+    pub taken_back: Vec<JobId>,
+    /// Jobs that were not told yet in this version, each with all its open runs: what was known of its runs before is void.
     pub jobs: Vec<Arc<JobInForce>>,
-    /// Jobs that are gone.
+    /// Jobs that are gone, and with them their runs.
     pub gone_jobs: Vec<JobId>,
     /// Open runs that are new, or whose worker, plan number, attempt or times changed.
     pub opened: Vec<Run>,
-    /// Runs that are final, or whose plan is being changed: nobody but the owner arms them.
+    /// Runs that are final, or whose move is being committed: nobody but the owner arms them.
     pub closed: Vec<RunKey>,
 }
 
@@ -51,13 +53,14 @@ impl Told {
 pub(super) struct Telling {
     /// Something was told: before that everything is news.
     begun: bool,
-    jobs: BTreeMap<JobId, JobVersion>,
+    /// In which version; none while it is taken back.
+    jobs: BTreeMap<JobId, Option<JobVersion>>,
     runs: BTreeMap<RunKey, Told>,
     /// Runs to be compared with what was told; the cost of telling is by the change.
     changed: BTreeSet<RunKey>,
     /// The job set was read anew.
     look_at_jobs: bool,
-    /// Jobs that were read anew.
+    /// Jobs that were edited, or read anew.
     jobs_changed: BTreeSet<JobId>,
 }
 
@@ -72,7 +75,7 @@ impl Telling {
         self.changed.extend(self.runs.keys().copied());
     }
 
-    /// After a look at the rows of a job.
+    /// At the edit of a job, and after the look at its rows.
     pub(super) fn look_at(&mut self, job: JobId) {
         self.jobs_changed.insert(job);
     }
@@ -83,11 +86,13 @@ impl Engine {
     /// What [`Effect::Tell`] said before is in it, so it is sent after those.
     pub fn plan_so_far(&self) -> Option<PlanNews> {
         let owned = self.owned.as_ref()?;
+        let in_force = |job: &&Arc<JobInForce>| !owned.looks.is_frozen(job.job.id);
         Some(PlanNews {
             epoch: owned.epoch,
             jobs_version: owned.jobs_version,
             full: true,
-            jobs: owned.jobs.iter().cloned().collect(),
+            taken_back: owned.looks.frozen_jobs().collect(),
+            jobs: owned.jobs.iter().filter(in_force).cloned().collect(),
             gone_jobs: Vec::new(),
             opened: owned
                 .runs
@@ -113,19 +118,12 @@ impl Owned {
         open.phase != Phase::Moving && open.job.is_some() && !self.looks.is_frozen(open.run.key.job)
     }
 
-    /// The job's runs are nobody's to arm until the edit has been read.
-    pub(super) fn take_back(&mut self, job: JobId) {
-        let open = self.by_job.get(&job).into_iter().flatten().map(|(_, key)| *key);
-        for key in open {
-            self.telling.changed(key);
-        }
-    }
-
     fn changes(&mut self) -> Option<PlanNews> {
         let mut news = PlanNews {
             epoch: self.epoch,
             jobs_version: self.jobs_version,
             full: !self.telling.begun,
+            taken_back: Vec::new(),
             jobs: Vec::new(),
             gone_jobs: Vec::new(),
             opened: Vec::new(),
@@ -145,7 +143,8 @@ impl Owned {
             }
         }
         self.telling.begun = true;
-        let nothing = news.jobs.is_empty()
+        let nothing = news.taken_back.is_empty()
+            && news.jobs.is_empty()
             && news.gone_jobs.is_empty()
             && news.opened.is_empty()
             && news.closed.is_empty();
@@ -159,16 +158,32 @@ impl Owned {
             changed.extend(self.jobs.iter().map(|job| job.job.id));
         }
         for id in changed {
-            match self.jobs.get(id) {
+            if self.looks.is_frozen(id) {
+                if self.telling.jobs.insert(id, None) != Some(None) {
+                    self.forget_told(id);
+                    news.taken_back.push(id);
+                }
+                continue;
+            }
+            match self.jobs.get(id).cloned() {
                 Some(job) => {
-                    let version = job.job.version;
+                    let version = Some(job.job.version);
                     if self.telling.jobs.insert(id, version) != Some(version) {
-                        news.jobs.push(job.clone());
+                        self.forget_told(id);
+                        news.jobs.push(job);
                     }
                 }
                 None if self.telling.jobs.remove(&id).is_some() => news.gone_jobs.push(id),
                 None => {}
             }
+        }
+    }
+
+    /// What was told of the job's open runs is void, and those that may be told are told again.
+    fn forget_told(&mut self, job: JobId) {
+        for (_, key) in self.by_job.get(&job).into_iter().flatten() {
+            self.telling.runs.remove(key);
+            self.telling.changed.insert(*key);
         }
     }
 }

@@ -344,6 +344,34 @@ impl World {
         }
     }
 
+    /// What a standby has of the owner's plan is what the owner would tell: a run too many may hold a later one back, one too few is late
+    /// when the owner dies. News are under way for a moment, so what differs has to differ at two looks.
+    pub(crate) fn check_copies(&mut self) {
+        let before = std::mem::take(&mut self.unlike);
+        let Some(owner) = self.store.owner else { return };
+        let Some(plan) = self.servers[owner].engine.plan_so_far() else { return };
+        let id = |run: &Run| (run.key, run.attempt, run.plan_no);
+        let told: BTreeSet<_> = plan.opened.iter().map(id).collect();
+        for (place, server) in self.servers.iter().enumerate() {
+            let copy_of = server.engine.view(self.now).standby.and_then(|standby| standby.copy_of);
+            let listens = server.is_at_work() && self.listening.contains(&(owner, place));
+            if !listens || copy_of != Some(plan.epoch) {
+                continue;
+            }
+            let copied: BTreeSet<_> = server.engine.copied_runs().map(id).collect();
+            for (key, attempt, plan_no) in copied.symmetric_difference(&told) {
+                self.unlike.insert((place, *key, *attempt, *plan_no));
+            }
+        }
+        if let Some((place, key, attempt, plan_no)) = self.unlike.intersection(&before).next() {
+            let told = told.contains(&(*key, *attempt, *plan_no));
+            let knows = if told { "does not know what" } else { "knows what" };
+            let tells = if told { "tells" } else { "does not tell" };
+            let what = format!("attempt {attempt} under plan {plan_no} of run {key}");
+            self.fail("I2", format!("server {place} {knows} the owner {tells}: {what}"));
+        }
+    }
+
     /// How late the latest start was after the owner was killed, in milliseconds, and whose: of runs that waited for nothing else.
     pub(crate) fn most_lateness(&self) -> (i64, Option<RunKey>) {
         let killed_at = self.killed_at.unwrap_or(self.end);

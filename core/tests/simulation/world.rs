@@ -109,6 +109,8 @@ pub(crate) struct World {
     pub(crate) moves_lost: BTreeSet<RunKey>,
     /// Due runs that were with no worker at the last look, each with its plan.
     pub(crate) unarmed: BTreeSet<(RunKey, PlanNo)>,
+    /// Plans that a holder knew otherwise than the owner at the last look.
+    pub(crate) unlike: BTreeSet<(usize, RunKey, AttemptNo, PlanNo)>,
     /// Runs that a worker's word had put right after an edit had cancelled them, which a failover undid.
     pub(crate) corrections_lost: BTreeSet<RunKey>,
     coordinator: Coordinator,
@@ -122,7 +124,7 @@ pub(crate) struct World {
     pub(crate) links: BTreeSet<(Incarnation, usize)>,
     pub(crate) cuts: BTreeSet<Cut>,
     /// Who listens to whose plan: the teller first.
-    listening: BTreeSet<(usize, usize)>,
+    pub(crate) listening: BTreeSet<(usize, usize)>,
     /// What one server says to another arrives in order.
     last_arrival: BTreeMap<(usize, usize), Timestamp>,
     places: Vec<Option<Incarnation>>,
@@ -161,6 +163,7 @@ impl World {
             failed_over_at: None,
             moves_lost: BTreeSet::new(),
             unarmed: BTreeSet::new(),
+            unlike: BTreeSet::new(),
             corrections_lost: BTreeSet::new(),
             coordinator: Coordinator::default(),
             servers: (0..SERVERS).map(|_| Server::new(shard)).collect(),
@@ -306,6 +309,7 @@ impl World {
     fn judge(&mut self) {
         self.after(5_000, Event::Judge);
         self.check_lead();
+        self.check_copies();
     }
 
     /// The time by a server's clock.

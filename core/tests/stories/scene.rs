@@ -77,6 +77,7 @@ pub(crate) fn plan(job: &Job, runs: Vec<Run>) -> PlanNews {
         jobs_version: JobsVersion::new(1),
         full: true,
         jobs: vec![Arc::new(JobInForce::compile(job.clone()).expect("a valid schedule"))],
+        taken_back: Vec::new(),
         gone_jobs: Vec::new(),
         opened: runs,
         closed: Vec::new(),

@@ -5,7 +5,9 @@ use carillon_core::engine::{Effect, Input, PlanNews, Refusal, ReportKind};
 use carillon_core::ids::{AttemptNo, Epoch};
 use serde_json::json;
 
-use crate::scene::{ANN, BOB, EPOCH, Scene, at, change, job, plan, run, seconds};
+use crate::scene::{
+    ANN, BOB, EPOCH, JOB, Scene, at, change, changed, edited, job, plan, read, replanned, run, seconds,
+};
 
 fn told(effects: impl IntoIterator<Item = Effect>) -> Vec<PlanNews> {
     let news = |effect| match effect {
@@ -98,9 +100,22 @@ fn what_was_told_bit_by_bit_is_what_is_told_at_once() {
 fn the_runs_of_a_job_that_is_being_edited_are_taken_back() {
     let planned = run(20.0, ANN);
     let mut owner = Scene::owner(&job(json!({})), vec![planned.clone()]);
-    let jobs_version = carillon_core::ids::JobsVersion::new(2);
-    let news = told(owner.feed(Input::JobsChanged { jobs_version, job: planned.key.job, touched: vec![] }));
-    assert_eq!(news[0].closed, [planned.key]);
+    let news = told(owner.feed(changed(2, JOB, &[])));
+    assert_eq!(news[0].taken_back, [JOB]);
+    assert!(
+        owner.engine().plan_so_far().is_some_and(|plan| plan.taken_back == [JOB] && plan.opened.is_empty())
+    );
+    let news = told(owner.feed(read(2, Some(edited()), vec![replanned(&planned)])));
+    assert_eq!((news[0].jobs.len(), news[0].opened.clone()), (1, vec![replanned(&planned)]));
+}
+
+/// An edit that left its rows alone, or one that was found by a look at all: who hears of the job anew forgets what it knew of its runs.
+#[test]
+fn a_job_in_a_new_version_is_told_with_all_its_runs() {
+    let planned = run(20.0, ANN);
+    let mut owner = Scene::owner(&job(json!({})), vec![planned.clone()]);
+    let news = told(owner.own(EPOCH, &edited(), vec![planned.clone()]));
+    assert_eq!((news[0].full, news[0].jobs.len(), news[0].opened.clone()), (false, 1, vec![planned]));
 }
 
 #[test]

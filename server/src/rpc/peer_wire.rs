@@ -30,6 +30,7 @@ pub(crate) fn plan_news(shard: ShardId, news: &PlanNews) -> Vec<v1::PlanNews> {
         epoch: news.epoch.get(),
         full: news.full,
         jobs_version: news.jobs_version.get(),
+        taken_back: news.taken_back.iter().map(|job| job.get()).collect(),
         gone_jobs: news.gone_jobs.iter().map(|job| job.get()).collect(),
         closed: news.closed.iter().copied().map(run_ref).collect(),
         ..v1::PlanNews::default()
@@ -108,6 +109,7 @@ pub(crate) fn read_plan_news(news: v1::PlanNews) -> Checked<(ShardId, PlanNews)>
         full: news.full,
         // A job whose schedule this version cannot read is the owner's alone.
         jobs: jobs.into_iter().flatten().collect(),
+        taken_back: news.taken_back.into_iter().map(JobId::new).collect(),
         gone_jobs: news.gone_jobs.into_iter().map(JobId::new).collect(),
         opened,
         closed: closed.collect::<Checked<Vec<RunKey>>>()?,
@@ -223,6 +225,7 @@ mod tests {
             jobs_version: JobsVersion::new(11),
             full: true,
             jobs: vec![job(1, "x")],
+            taken_back: vec![JobId::new(9)],
             gone_jobs: vec![JobId::new(8)],
             opened: vec![run(1_000), running],
             closed: vec![run(500).key],
@@ -234,7 +237,8 @@ mod tests {
             (of, read.epoch, read.jobs_version, read.full),
             (shard(), told.epoch, told.jobs_version, true)
         );
-        assert_eq!((read.gone_jobs, read.opened, read.closed), (told.gone_jobs, told.opened, told.closed));
+        assert_eq!((read.taken_back, read.gone_jobs), (told.taken_back, told.gone_jobs));
+        assert_eq!((read.opened, read.closed), (told.opened, told.closed));
         let (one, two) = (&read.jobs[0], &told.jobs[0]);
         assert_eq!(
             (&one.job.spec, one.job.id, one.job.version),
@@ -250,6 +254,7 @@ mod tests {
             jobs_version: JobsVersion::new(11),
             full: true,
             jobs: (1..=40).map(|id| job(id, &large)).collect(),
+            taken_back: Vec::new(),
             gone_jobs: Vec::new(),
             opened: (0..5_000).map(|at| Run { params: None, ..run(at) }).collect(),
             closed: Vec::new(),

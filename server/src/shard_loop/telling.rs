@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use carillon_core::engine::PlanNews;
-use carillon_core::ids::RunKey;
+use carillon_core::ids::{JobId, RunKey};
 use carillon_core::run::Run;
 use tokio::time::Instant;
 
@@ -31,10 +31,15 @@ impl Telling {
             // Whatever was to be told before is void.
             self.0 = None;
         }
+        let told_anew = news.jobs.iter().map(|job| &job.job.id);
+        for job in told_anew.chain(&news.taken_back).chain(&news.gone_jobs) {
+            self.forget(*job);
+        }
         let (opened, closed) = (std::mem::take(&mut news.opened), std::mem::take(&mut news.closed));
         let gathered = match &mut self.0 {
             Some(gathered) => {
                 gathered.news.jobs_version = news.jobs_version;
+                gathered.news.taken_back.append(&mut news.taken_back);
                 gathered.news.jobs.append(&mut news.jobs);
                 gathered.news.gone_jobs.append(&mut news.gone_jobs);
                 gathered
@@ -53,6 +58,14 @@ impl Telling {
         for run in opened {
             gathered.closed.remove(&run.key);
             gathered.opened.insert(run.key, run);
+        }
+    }
+
+    /// What was to be told of a job that is told anew, taken back, or gone, is void.
+    fn forget(&mut self, job: JobId) {
+        if let Some(gathered) = &mut self.0 {
+            gathered.news.jobs.retain(|told| told.job.id != job);
+            gathered.opened.retain(|key, _| key.job != job);
         }
     }
 
@@ -96,7 +109,16 @@ mod tests {
 
     fn news(full: bool, opened: Vec<Run>, closed: Vec<RunKey>) -> PlanNews {
         let (epoch, jobs_version) = (Epoch::new(1), JobsVersion::new(1));
-        PlanNews { epoch, jobs_version, full, jobs: Vec::new(), gone_jobs: Vec::new(), opened, closed }
+        PlanNews {
+            epoch,
+            jobs_version,
+            full,
+            taken_back: Vec::new(),
+            jobs: Vec::new(),
+            gone_jobs: Vec::new(),
+            opened,
+            closed,
+        }
     }
 
     #[test]
@@ -109,6 +131,15 @@ mod tests {
         assert_eq!(told.opened, [run(1, 2), run(2, 3)]);
         assert_eq!(told.closed, [run(3, 1).key]);
         assert!(telling.take().is_none());
+    }
+
+    #[test]
+    fn a_job_that_is_taken_back_makes_void_what_waits_of_it() {
+        let mut telling = Telling::default();
+        telling.add(news(false, vec![run(1, 1), run(2, 1)], vec![]));
+        telling.add(PlanNews { taken_back: vec![JobId::new(1)], ..news(false, vec![], vec![]) });
+        let told = telling.take().unwrap();
+        assert_eq!((told.taken_back, told.opened), (vec![JobId::new(1)], vec![run(2, 1)]));
     }
 
     #[test]

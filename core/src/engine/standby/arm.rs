@@ -1,6 +1,6 @@
 //! When a standby arms a run of its copy: late enough for the owner to have done it, early enough to start on time all the same.
 
-use super::{Heard, SILENCE, Standby};
+use super::{CopiedJob, Heard, SILENCE, Standby};
 use crate::change::{Fence, Move};
 use crate::engine::{Arm, Effect, Engine, EngineConfig};
 use crate::ids::RunKey;
@@ -36,7 +36,7 @@ impl Engine {
         if now < arm_at {
             return Some(arm_at);
         }
-        let job = standby.jobs.get(&key.job)?.clone();
+        let job = standby.jobs.get(&key.job)?.job.clone();
         // It is the owner who says what becomes of what is paused.
         if !job.job.spec.enabled && !run.trigger.is_by_request() {
             return None;
@@ -78,7 +78,7 @@ impl Engine {
         if standby.edited.contains_key(&key.job) {
             return again;
         }
-        let (run, job) = (&copied.run, standby.jobs.get(&key.job)?);
+        let (run, job) = (&copied.run, &standby.jobs.get(&key.job)?.job);
         let params = run.params.as_ref().unwrap_or(&job.job.spec.params);
         let Some(to) = self.choose(Choice::of_run(&job.job.spec, key, params), &[]) else { return again };
         let epoch = standby.copy_of.expect("a copy has its epoch");
@@ -130,7 +130,7 @@ impl Standby {
     /// Whether no earlier run of the job holds this one up, as far as the copy tells. In doubt it is the owner's to say.
     fn is_its_turn(&self, key: RunKey) -> bool {
         let run = &self.runs[&key].run;
-        let Some(job) = self.jobs.get(&key.job) else { return false };
+        let Some(CopiedJob { job, .. }) = self.jobs.get(&key.job) else { return false };
         let siblings = || {
             let keys = self.by_job.get(&key.job).into_iter().flatten();
             keys.map(|(due_at, key)| ((*due_at, *key), &self.runs[key]))

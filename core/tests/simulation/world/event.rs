@@ -148,7 +148,7 @@ impl Event {
             Self::ToPeer(_, from, speech) => {
                 from.hash(hash);
                 if let Speech::News(news) = &**speech {
-                    (news.epoch, news.opened.len(), &news.closed).hash(hash);
+                    (news.epoch, &news.taken_back, news.opened.len(), &news.closed).hash(hash);
                 }
             }
             Self::ToWorker(worker, server, message) => {

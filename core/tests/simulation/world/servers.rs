@@ -114,8 +114,9 @@ impl World {
             return;
         }
         self.feed(server, Input::Stalled { patience: Span::from_secs(5) });
+        // Before whatever else is to happen at this instant: what a peer says arrives in order.
         for event in std::mem::take(&mut self.servers[server].held_back) {
-            self.after(0, event);
+            self.happen(event);
         }
     }
 
