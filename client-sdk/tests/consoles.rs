@@ -10,12 +10,13 @@ use carillon_client::{Client, Error, RunState, TriggerOptions};
 use gateway::{Gateway, run};
 use http::Console;
 
-fn endpoints(gateways: &[&Gateway]) -> (u16, String) {
+/// What a console answers, to be trusted for so long.
+fn endpoints(gateways: &[&Gateway], ttl_seconds: u32) -> (u16, String) {
     let servers = gateways.iter().enumerate().map(|(number, gateway)| {
         format!(r#"{{"id":"server-{number}","address":"{}","room":"a","shards":[0]}}"#, gateway.address)
     });
     let servers = servers.collect::<Vec<_>>().join(",");
-    (200, format!(r#"{{"group":"101-1-2-6601","servers":[{servers}],"ttl_seconds":1}}"#))
+    (200, format!(r#"{{"group":"101-1-2-6601","servers":[{servers}],"ttl_seconds":{ttl_seconds}}}"#))
 }
 
 /// An address where nobody listens.
@@ -31,7 +32,8 @@ async fn nothing(_: RunContext, (): ()) -> JobResult {
 #[tokio::test]
 async fn a_worker_finds_every_server_of_its_group_and_follows_the_list() {
     let (first, second) = (Gateway::start().await, Gateway::start().await);
-    let answers = vec![endpoints(&[&first]), endpoints(&[&first, &second]), endpoints(&[&second])];
+    let lists: [&[&Gateway]; 3] = [&[&first], &[&first, &second], &[&second]];
+    let answers = lists.map(|list| endpoints(list, 1)).to_vec();
     let console = Console::start(answers).await;
     let worker = Worker::builder()
         .consoles([nowhere().await, console.url.clone()])
@@ -47,6 +49,22 @@ async fn a_worker_finds_every_server_of_its_group_and_follows_the_list() {
     let asked = &console.asked()[0];
     assert!(asked.line.starts_with("GET /api/v1/sdk/endpoints?group=101-1-2-6601 "), "{}", asked.line);
     assert_eq!(asked.header("authorization"), Some("Bearer cri_wkr_abc"));
+    worker.drain().await;
+}
+
+/// Servers that were all away come back one by one, and a console hears of each a moment later.
+#[tokio::test]
+async fn a_worker_asks_again_soon_after_a_change_however_long_the_answer_may_be_trusted() {
+    let (first, second) = (Gateway::start().await, Gateway::start().await);
+    let lists: [&[&Gateway]; 3] = [&[&first], &[&first], &[&first, &second]];
+    let console = Console::start(lists.map(|list| endpoints(list, 60)).to_vec()).await;
+    let worker = Worker::builder()
+        .consoles([console.url.clone()])
+        .group("101-1-2-6601")
+        .token("cri_wkr_abc")
+        .job("nothing", job_fn(nothing));
+    let worker = run(worker);
+    second.until_connected().await;
     worker.drain().await;
 }
 

@@ -214,8 +214,9 @@ impl Standby {
         self.take(now, news, config);
     }
 
-    /// The store may know of fewer changes of owner than this server.
+    /// The store may know of fewer changes of owner than this server, and of fewer edits than the owner has told of.
     pub(super) fn doubt_epoch(&mut self) {
+        self.jobs_version = JobsVersion::default();
         self.watch.doubt_epoch();
     }
 
