@@ -193,7 +193,83 @@ pub fn table(outcomes: &[Outcome]) -> String {
         100.0 * loads.iter().sum::<f64>() / loads.len().max(1) as f64,
         100.0 * busiest,
     );
+    for soak in outcomes.iter().filter(|outcome| outcome.faults.len() > MANY_FAULTS) {
+        let _ = writeln!(
+            text,
+            "\n{} (seed {}) broke {} times: {}.",
+            soak.case,
+            soak.seed,
+            soak.faults.len(),
+            kinds_of(&soak.faults)
+        );
+    }
     text
+}
+
+/// A trial that breaks more often than this tries faults at random, and its table says which.
+const MANY_FAULTS: usize = 20;
+
+/// How often which kind of fault was tried.
+fn kinds_of(faults: &[FaultSpan]) -> String {
+    let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
+    for fault in faults {
+        *kinds.entry(kind_of(&fault.what)).or_default() += 1;
+    }
+    let list = kinds.iter().map(|(kind, count)| format!("{count} x {kind}"));
+    list.collect::<Vec<_>>().join("; ")
+}
+
+/// A fault without the members, runs and amounts that were drawn for it.
+fn kind_of(what: &str) -> String {
+    const RUN: &str = " parallel run";
+    let what = what.find(RUN).map_or(what, |at| &what[..at + RUN.len()]);
+    let mut words: Vec<String> = Vec::new();
+    for word in what.split_whitespace().filter(|word| !word.is_empty()) {
+        let bare = word.trim_matches(['[', ']', '(', ')', ',', ':']);
+        let number = |text: &str| text.parse::<f64>().is_ok();
+        let general = match bare.rsplit_once('-') {
+            _ if bare == "-9" => bare.to_owned(),
+            _ if number(bare) => "n".to_owned(),
+            Some((kind, drawn)) if number(drawn) => format!("{kind}-n"),
+            _ => bare.to_owned(),
+        };
+        let word = word.replace(['[', ']'], "").replace(bare, &general);
+        if words
+            .last()
+            .is_some_and(|last| last.trim_end_matches(',') == "n" && word.starts_with('n') && number(bare))
+        {
+            words.pop();
+        }
+        words.push(word);
+    }
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::kind_of;
+
+    #[test]
+    fn kinds_of_faults_leave_out_what_was_drawn() {
+        for (what, kind) in [
+            ("kill -9 of server-2", "kill -9 of server-n"),
+            (
+                "kill -9 of server-1 during the parallel run 1m7xqf0sd",
+                "kill -9 of server-n during the parallel run",
+            ),
+            (
+                "the clocks of server-1 and server-3 jump by [812, -1204] ms",
+                "the clocks of server-n and server-n jump by n ms",
+            ),
+            ("kill -9 of ZooKeeper 3 (the leader is 2)", "kill -9 of ZooKeeper n (the leader is n)"),
+            (
+                "worker-2 cut from server-1, server-3 for 8.5 s",
+                "worker-n cut from server-n, server-n for n s",
+            ),
+        ] {
+            assert_eq!(kind_of(what), kind);
+        }
+    }
 }
 
 /// Replaces what stands between the marks of a document by the table.
