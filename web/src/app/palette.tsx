@@ -8,6 +8,7 @@ import { useState } from 'react';
 import { api, baseUrl, data } from '#/api/client';
 import { useCan } from '#/api/session';
 import { chooseLanguage, currentLanguage, useWords } from '#/i18n';
+import { englishSentence } from '#/lib/sentence';
 import { navigation } from './navigation';
 import { appWords } from './words';
 
@@ -84,7 +85,7 @@ export function Palette() {
               <Spotlight.Action
                 key={job.id}
                 label={job.name}
-                description={`${job.group} · ${job.schedule_sentence}`}
+                description={`${job.group} · ${englishSentence(job.schedule_sentence)}`}
                 leftSection={<IconBellRinging size={16} />}
                 onClick={() => void navigate({ to: '/jobs/$job', params: { job: String(job.id) } })}
               />

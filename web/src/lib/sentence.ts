@@ -1,6 +1,7 @@
 import { useEffect, useState } from 'react';
 import type { Schemas } from '#/api/client';
 import { currentLanguage } from '#/i18n';
+import { durationText } from './duration';
 
 type Schedule = Schemas['Schedule'];
 type Chinese = typeof import('./sentence-zh').chineseSentence;
@@ -22,5 +23,11 @@ export function useSentence(schedule: Schedule | undefined, english: string): st
     });
   }, [wanted]);
   const own = wanted && schedule ? chinese?.(schedule) : undefined;
-  return own ?? english;
+  return own ?? englishSentence(english);
+}
+
+/** The API's sentence, which goes on after other words there, as one that stands alone: `every 2s` is `Every 2 s`. */
+export function englishSentence(ofApi: string): string {
+  const sentence = ofApi.replace(/\b(?:\d+(?:ms|us|[smhd]))+\b/g, (duration) => durationText(duration, 'en'));
+  return sentence.charAt(0).toUpperCase() + sentence.slice(1);
 }

@@ -58,12 +58,14 @@ const STEPS: [Intl.RelativeTimeFormatUnit, number][] = [
   ['second', 1],
 ];
 
-/** `in 12 seconds`, `2 minutes ago`. */
+/** `in 12 sec`, `2 min ago`; `12 秒后`, with the space before a Chinese unit that durations have. */
 export function relative(at: Date, now: number): string {
   const seconds = Math.round((at.getTime() - now) / 1_000);
   const words = new Intl.RelativeTimeFormat(locale(), { numeric: 'auto', style: 'short' });
   for (const [unit, size] of STEPS) {
-    if (Math.abs(seconds) >= size || unit === 'second') return words.format(Math.trunc(seconds / size), unit);
+    if (Math.abs(seconds) >= size || unit === 'second') {
+      return words.format(Math.trunc(seconds / size), unit).replace(/(\d)(?=[\u4e00-\u9fff])/, '$1 ');
+    }
   }
   return '';
 }
@@ -71,4 +73,9 @@ export function relative(at: Date, now: number): string {
 /** A count with the separators of the language; `10 000+` where counting stopped. */
 export function count(number: number, capped = false): string {
   return new Intl.NumberFormat(locale() === 'zh-CN' ? 'zh-CN' : 'en-GB').format(number) + (capped ? '+' : '');
+}
+
+/** A number that somebody typed, as `count` writes it; what is none stays as it is. */
+export function countText(typed: string | number): string {
+  return /^\d+$/.test(String(typed)) ? count(Number(typed)) : String(typed);
 }

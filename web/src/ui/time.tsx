@@ -1,4 +1,4 @@
-import { formatDuration, parseDuration } from '#/lib/duration';
+import { durationText, formatDuration, formatTaken, parseDuration } from '#/lib/duration';
 import { useNow } from '#/lib/now';
 import { useZone } from '#/lib/preferences';
 import { clock, instant, relative, zoneLabel } from '#/lib/time';
@@ -9,6 +9,7 @@ interface TimeProps {
   show?: 'full' | 'clock' | 'relative';
   /** Another zone than the viewer's, such as a job's. */
   zone?: string | undefined;
+  /** Whether milliseconds matter; where they are zero, an instant with its day leaves them out. */
   milliseconds?: boolean;
 }
 
@@ -27,7 +28,8 @@ export function Time({ at, show = 'full', zone: ofCaller, milliseconds = true }:
         clock(date, zone, milliseconds)
       ) : (
         <>
-          {instant(date, zone, milliseconds)} <span className="muted">{zoneLabel(date, zone)}</span>
+          {instant(date, zone, milliseconds && date.getUTCMilliseconds() !== 0)}{' '}
+          <span className="muted">{zoneLabel(date, zone)}</span>
         </>
       )}
     </time>
@@ -38,17 +40,18 @@ function Relative({ at }: { at: Date }) {
   return relative(at, useNow());
 }
 
-/** A duration as the API writes it, or in milliseconds. */
+/** A duration that was measured, as the API writes it, or in milliseconds. */
 export function Duration({ of }: { of: string | number | null | undefined }) {
   const milliseconds = typeof of === 'number' ? of : parseDuration(of);
   if (milliseconds === undefined) return <span className="muted">{of || '–'}</span>;
-  return <span className="num nowrap">{formatDuration(milliseconds)}</span>;
+  return <span className="num nowrap">{formatTaken(milliseconds)}</span>;
 }
 
 /** How long something has been going on, counting. */
 export function Elapsed({ since }: { since: string }) {
   const now = useNow();
-  return <Duration of={Math.max(0, Math.floor((now - Date.parse(since)) / 1000) * 1000)} />;
+  const seconds = Math.max(0, Math.floor((now - Date.parse(since)) / 1000));
+  return <span className="num nowrap">{seconds === 0 ? durationText('0s') : formatDuration(seconds * 1000)}</span>;
 }
 
 /** From here on lateness is worth a look, in milliseconds. */

@@ -10,7 +10,7 @@ export const clusterWords = defineWords(
     servers_other: '{{count}} servers',
     shards_one: '{{count}} shard',
     shards_other: '{{count}} shards',
-    no_room: 'No room',
+    no_room: 'No machine room',
     answers: 'Answers',
     silent: 'Does not answer',
     draining: 'Draining',

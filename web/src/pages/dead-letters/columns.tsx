@@ -70,7 +70,7 @@ export function useDeadLetterColumns({ onRetry, onDiscard }: ColumnsProps): Colu
         header: say('fire_time'),
         width: 226,
         from: TIMES,
-        cell: (run) => <Time at={run.fire_time} milliseconds={false} />,
+        cell: (run) => <Time at={run.fire_time} />,
       },
       {
         id: 'actions',

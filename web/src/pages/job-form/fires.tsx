@@ -40,7 +40,7 @@ export function Fires({ schedule, preview, viewer, withSentence = true }: FiresP
       {withSentence && (
         <p className={classes.sentence}>
           <IconClockHour4 size={17} aria-hidden />
-          <span>{sentence.charAt(0).toUpperCase() + sentence.slice(1)}</span>
+          <span>{sentence}</span>
         </p>
       )}
       {view.fires.length > 0 ? (

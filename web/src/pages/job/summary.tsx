@@ -2,13 +2,15 @@ import { useQuery } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
 import type { Job } from '#/api/queries';
 import { useWords } from '#/i18n';
+import { durationText } from '#/lib/duration';
 import { useZone } from '#/lib/preferences';
 import { useSentence } from '#/lib/sentence';
+import { count } from '#/lib/time';
 import { GroupLink } from '#/ui/group';
 import { Json } from '#/ui/json';
 import { Facts, Panel } from '#/ui/page';
 import { Outcomes } from '#/ui/state';
-import { Duration, Time } from '#/ui/time';
+import { Time } from '#/ui/time';
 import { Fires } from '../job-form/fires';
 import { usePreview } from '../job-form/preview';
 import { outcomesQuery } from '../jobs/outcomes';
@@ -41,7 +43,7 @@ export function Summary({ job }: { job: Job }) {
               zone !== undefined && [say('zone'), zone],
               Boolean(schedule.starts_at) && [say('starts'), <Time key="starts" at={schedule.starts_at} />],
               Boolean(schedule.ends_at) && [say('ends'), <Time key="ends" at={schedule.ends_at} />],
-              Boolean(schedule.jitter) && [say('jitter'), <Duration key="jitter" of={schedule.jitter} />],
+              Boolean(schedule.jitter) && [say('jitter'), durationText(schedule.jitter ?? '')],
             ]}
           />
         </Panel>
@@ -118,16 +120,18 @@ function Policies({ job }: { job: Job }) {
         [
           say('misfire'),
           <>
-            {say(`misfire.${misfire?.policy ?? 'fire_once'}`, { limit: misfire?.limit ?? 10 })}{' '}
-            {misfire?.window && <span className="muted">· {say('within', { window: misfire.window })}</span>}
+            {say(`misfire.${misfire?.policy ?? 'fire_once'}`, { limit: count(misfire?.limit ?? 10) })}{' '}
+            {misfire?.window && (
+              <span className="muted">· {say('within', { window: durationText(misfire.window) })}</span>
+            )}
           </>,
         ],
         [
           say('overlap'),
           overlap?.policy === 'parallel'
-            ? say('overlap.parallel', { max: overlap.max ?? '∞' })
+            ? say('overlap.parallel', { max: overlap.max ? count(overlap.max) : '∞' })
             : overlap?.policy === 'queue'
-              ? say('overlap.queue', { limit: overlap.limit ?? 1000 })
+              ? say('overlap.queue', { limit: count(overlap.limit ?? 1000) })
               : say(`overlap.${overlap?.policy ?? 'queue'}`),
         ],
         [
@@ -141,12 +145,12 @@ function Policies({ job }: { job: Job }) {
           (retry?.max_attempts ?? 1) > 1
             ? say('retry_text', {
                 count: retry?.max_attempts ?? 1,
-                initial: retry?.initial ?? '1s',
-                max: retry?.max ?? '5m',
+                initial: durationText(retry?.initial ?? '1s'),
+                max: durationText(retry?.max ?? '5m'),
               })
             : say('no_retry'),
         ],
-        [say('timeout'), job.timeout ? <Duration key="timeout" of={job.timeout} /> : say('no_timeout')],
+        [say('timeout'), job.timeout ? durationText(job.timeout) : say('no_timeout')],
         [say('worker_lost'), say(`worker_lost.${job.worker_lost ?? 'retry'}`)],
       ]}
     />

@@ -10,7 +10,7 @@ import { useWords } from '#/i18n';
 import { forAll, inBulk, type Treated } from '#/lib/bulk';
 import { parseDuration } from '#/lib/duration';
 import { newKey } from '#/lib/key';
-import { useSentence } from '#/lib/sentence';
+import { englishSentence, useSentence } from '#/lib/sentence';
 import { Confirm } from '#/ui/confirm';
 import { FilterBox } from '#/ui/filter';
 import { GroupLink, GroupSelect } from '#/ui/group';
@@ -307,7 +307,9 @@ function ScheduleText({ job }: { job: Job }) {
 /** What the schedule is written as. */
 function scheduleTitle(job: Job): string {
   const { schedule } = job;
-  return schedule.type === 'cron' ? `${schedule.expression} ${schedule.time_zone ?? 'UTC'}` : job.schedule_sentence;
+  return schedule.type === 'cron'
+    ? `${schedule.expression} ${schedule.time_zone ?? 'UTC'}`
+    : englishSentence(job.schedule_sentence);
 }
 
 /** The last runs at a glance. */

@@ -47,7 +47,7 @@ export default function Charts({ overview }: { overview: Overview }) {
         series={[
           { label: 'p50', colour: '--c-accent' },
           { label: 'p99', colour: '--s-orange', dash: [6, 3] },
-          { label: 'max', colour: '--s-red', dash: [2, 3] },
+          { label: say('chart_max'), colour: '--s-red', dash: [2, 3] },
         ]}
         data={[
           times,

@@ -73,7 +73,7 @@ export function OverviewPage() {
 
 function Content({ overview, window, group }: { overview: Overview; window: Window; group: string | undefined }) {
   const say = useWords(overviewWords);
-  const within = say(`window.${window}`);
+  const within = say(`within.${window}`);
   return (
     <>
       <Figures overview={overview} within={within} />
@@ -89,7 +89,7 @@ function Content({ overview, window, group }: { overview: Overview; window: Wind
         <NextFires group={group} />
         <List
           title={say('worst')}
-          aside={<span className="muted">{say('worst_hint', { window: within })}</span>}
+          aside={<span className="muted">{within}</span>}
           empty={say('no_worst')}
           items={overview.worst.slice(0, SHOWN).map((run) => ({
             key: run.id,
@@ -125,7 +125,6 @@ function Figures({ overview, within }: { overview: Overview; within: string }) {
       ? overview.now.fires_per_second
       : lately.reduce((sum, second) => sum + second.fires_per_second, 0) / lately.length;
   const { total } = overview;
-  const inWindow = say('in_window', { window: within });
   const micros = (value: number | null | undefined) =>
     value === null || value === undefined ? undefined : value / 1000;
   return (
@@ -140,22 +139,22 @@ function Figures({ overview, within }: { overview: Overview; within: string }) {
         <Figure name={say('waiting')} hint={say('waiting_hint')}>
           {count(last.waiting)}
         </Figure>
-        <Figure name={say('p50')} hint={inWindow}>
+        <Figure name={say('p50')} hint={within}>
           <Duration of={micros(total.lateness_p50_us)} />
         </Figure>
-        <Figure name={say('p99')} hint={inWindow}>
+        <Figure name={say('p99')} hint={within}>
           <Duration of={micros(total.lateness_p99_us)} />
         </Figure>
-        <Figure name={say('max')} hint={inWindow}>
+        <Figure name={say('max')} hint={within}>
           <Lateness of={micros(total.lateness_max_us)} />
         </Figure>
-        <Figure name={say('started')} hint={inWindow}>
+        <Figure name={say('started')} hint={within}>
           {count(total.started)}
         </Figure>
-        <Figure name={say('failed')} hint={inWindow}>
+        <Figure name={say('failed')} hint={within}>
           <Bad count={total.failed} />
         </Figure>
-        <Figure name={say('missed')} hint={inWindow}>
+        <Figure name={say('missed')} hint={within}>
           <Bad count={total.missed} />
         </Figure>
         <Figure name={say('dead')} hint={say('dead_hint')}>

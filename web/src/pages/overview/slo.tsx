@@ -14,7 +14,7 @@ const LOW = 0.25;
 /** A share as people write it: no more nines than there are. */
 export function percent(share: number): string {
   const text = (share * 100).toFixed(share > 0.999 && share < 1 ? 3 : 2);
-  return `${text.replace(/\.?0+$/, '')} %`;
+  return `${text.replace(/\.?0+$/, '')}%`;
 }
 
 /** The objective for lateness with what is left of its budget. */

@@ -52,7 +52,7 @@ export function Progress({
               ? 'going'
               : 'waiting'
         }
-        words={`${count(done + failed)} / ${count(total)} · ${(share * 100).toFixed(share > 0.999 && share < 1 ? 2 : share === 1 ? 0 : 1)} %`}
+        words={`${count(done + failed)} / ${count(total)} · ${(share * 100).toFixed(share > 0.999 && share < 1 ? 2 : share === 1 ? 0 : 1)}%`}
       >
         <div
           className={classes.bar}

@@ -8,7 +8,7 @@ export const workersWords = defineWords(
     group: 'Task group',
     room: 'Machine room',
     all_rooms: 'All machine rooms',
-    no_room: 'no machine room',
+    no_room: 'No machine room',
     name: 'Name',
     state: 'State',
     ready: 'Ready',

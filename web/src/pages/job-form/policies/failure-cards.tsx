@@ -1,6 +1,6 @@
 import { Checkbox, Switch, TextInput } from '@mantine/core';
 import { useWords } from '#/i18n';
-import { formatDuration } from '#/lib/duration';
+import { durationText, formatDuration } from '#/lib/duration';
 import { fieldId, useForm } from '../state';
 import { Tiles } from '../tiles';
 import { formWords } from '../words';
@@ -80,7 +80,7 @@ export function Timeout() {
   const say = useWords(policyWords);
   const form = useWords(formWords);
   const { draft, set, faultOf } = useForm();
-  const timeout = draft.timeout.trim();
+  const timeout = durationText(draft.timeout);
   return (
     <PolicyCard
       title={form('field.timeout')}

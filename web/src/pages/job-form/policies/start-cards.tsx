@@ -1,5 +1,7 @@
 import { TextInput } from '@mantine/core';
 import { useWords } from '#/i18n';
+import { durationText } from '#/lib/duration';
+import { countText } from '#/lib/time';
 import { LabelsInput } from '../basic';
 import type { OverlapPolicy, RoutingPolicy } from '../draft';
 import { fieldId, useForm } from '../state';
@@ -30,7 +32,10 @@ export function Overlap() {
       }
       onReset={() => set('overlap', standard.overlap)}
       drawing={<OverlapDrawing policy={policy} />}
-      text={say(`overlap.${policy}_text`, { max: max || standard.overlap.max, limit: limit || standard.overlap.limit })}
+      text={say(`overlap.${policy}_text`, {
+        max: countText(max || standard.overlap.max),
+        limit: countText(limit || standard.overlap.limit),
+      })}
     >
       <Tiles
         id={fieldId('overlap.policy')}
@@ -69,8 +74,8 @@ export function Misfire() {
       onReset={() => set('misfire', standard.misfire)}
       drawing={<MisfireDrawing policy={policy} limit={Number.isFinite(most) ? most : 3} />}
       text={say(`misfire.${policy}_text`, {
-        limit: limit || standard.misfire.limit,
-        window: window || standard.misfire.window,
+        limit: countText(limit || standard.misfire.limit),
+        window: durationText(window || standard.misfire.window),
       })}
     >
       <Tiles
@@ -100,7 +105,7 @@ export function StartWindow() {
   const say = useWords(policyWords);
   const form = useWords(formWords);
   const { draft, set, faultOf } = useForm();
-  const window = draft.start_window.trim();
+  const window = durationText(draft.start_window);
   return (
     <PolicyCard
       title={form('field.start_window')}
