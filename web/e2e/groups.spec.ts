@@ -48,7 +48,7 @@ test('a task group gets another name and keeps its runs for longer; with jobs it
   const form = page.getByRole('dialog', { name: `Edit ${name}` });
   await form.getByLabel('Name').fill(renamed);
   await form.getByLabel('Description').fill('Only before holidays');
-  await form.getByRole('textbox', { name: 'Days that runs are kept' }).fill('90');
+  await form.getByRole('textbox', { name: 'Days to keep runs' }).fill('90');
   await form.getByRole('button', { name: 'Save' }).click();
   await expect(page.getByRole('heading', { level: 1, name: renamed })).toBeVisible();
   await expect(page.getByText('90 days', { exact: true })).toBeVisible();

@@ -199,7 +199,7 @@ export const overlays: readonly Overlay[] = [
     open: async (page) => {
       await byButton('New worker token')(page);
       await page.getByRole('dialog').getByLabel('Name').fill(fresh('laid-over'));
-      await page.getByRole('dialog').getByRole('button', { name: 'Make it' }).click();
+      await page.getByRole('dialog').getByRole('button', { name: 'Create' }).click();
       await expect(page.getByTestId('secret')).toBeVisible();
     },
   },

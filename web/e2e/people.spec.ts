@@ -101,9 +101,9 @@ test('a token is shown once, works, and is refused after it was revoked', async 
   await page.getByRole('button', { name: 'New token' }).click();
   const form = page.getByRole('dialog', { name: 'New token' });
   await form.getByLabel('Name').fill(name);
-  await choose(page, 'At most', 'Viewer');
+  await choose(page, 'Role limit', 'Viewer');
   await choose(page, 'Lives for', '30 days');
-  await form.getByRole('button', { name: 'Make it' }).click();
+  await form.getByRole('button', { name: 'Create' }).click();
   const secret = (await page.getByTestId('secret').textContent()) ?? '';
   expect(secret).toMatch(/^cri_pat_/);
   await page.getByRole('dialog').getByRole('button', { name: 'Close' }).click();
@@ -203,7 +203,7 @@ async function grantOf(api: Api, group: string, user: string): Promise<string | 
 }
 
 async function fillPasswords(page: Page, current: string, next: string) {
-  await page.getByLabel('Password so far').fill(current);
+  await page.getByLabel('Current password').fill(current);
   await page.getByLabel(/^New password( \*)?$/).fill(next);
   await page.getByLabel('New password once more').fill(next);
   await page.getByRole('button', { name: 'Change it' }).click();

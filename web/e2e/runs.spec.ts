@@ -79,10 +79,10 @@ test('runs are found by what made them, how late they were and who ran them', as
 
   await page.goto(`runs?job=${job.id}`);
   await expect(rows).toHaveCount(1);
-  await choose(page, 'Made by', 'Schedule');
+  await choose(page, 'Source', 'Schedule');
   await expect(rows).toHaveCount(0);
   await expect(page.getByText('No run matches the filters')).toBeVisible();
-  await choose(page, 'Made by', 'Triggered');
+  await choose(page, 'Source', 'Triggered');
   await expect(rows).toHaveCount(1);
   await expect(box).toHaveValue(`job:${name} made:api`);
 

@@ -27,7 +27,7 @@ export async function connectWorker(page: Page, group: string, groupName: string
   await page.getByRole('button', { name: 'New worker token' }).click();
   const form = page.getByRole('dialog', { name: 'New worker token' });
   await form.getByLabel('Name').fill(fresh('workers'));
-  await form.getByRole('button', { name: 'Make it' }).click();
+  await form.getByRole('button', { name: 'Create' }).click();
   const token = (await page.getByTestId('secret').textContent()) ?? '';
   expect(token).toMatch(/^cri_wkr_/);
   await page.getByRole('dialog').getByRole('button', { name: 'Close' }).click();

@@ -81,7 +81,7 @@ test('the owner is killed while the cluster page is open: the hand-over and the 
   for (const [index, time] of times.slice(1).entries()) expect(time - (times[index] ?? 0)).toBe(2_000);
 
   await script('revive', killed ?? '');
-  await expect(card(killed ?? '').getByText('Answers')).toBeVisible();
+  await expect(card(killed ?? '').getByText('Reachable', { exact: true })).toBeVisible();
 });
 
 test('each console is killed in turn while a page is open: the page goes on by itself', async ({

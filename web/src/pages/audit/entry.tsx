@@ -1,6 +1,7 @@
 import { Drawer } from '@mantine/core';
 import { Link } from '@tanstack/react-router';
 import { useWords } from '#/i18n';
+import { actorText } from '#/lib/actor';
 import { Json } from '#/ui/json';
 import { Facts } from '#/ui/page';
 import { Empty } from '#/ui/states';
@@ -40,7 +41,7 @@ export function Entry({ entry, groupName, onClose }: EntryProps) {
           <Facts
             facts={[
               [say('at'), <Time key="at" at={entry.at} />],
-              [say('actor'), entry.actor],
+              [say('actor'), actorText(entry.actor)],
               [
                 say('source'),
                 <span key="source" className="mono">

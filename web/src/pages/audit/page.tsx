@@ -6,6 +6,7 @@ import { useCallback, useMemo } from 'react';
 import { api, data, type Schemas } from '#/api/client';
 import { groupsQuery, itemsOf, paged } from '#/api/queries';
 import { known, useWords } from '#/i18n';
+import { actorText } from '#/lib/actor';
 import { useNow } from '#/lib/now';
 import { FilterBox } from '#/ui/filter';
 import { GroupSelect } from '#/ui/group';
@@ -105,7 +106,7 @@ export function AuditPage() {
       from: 560,
       cell: (entry) => <span className="mono">{entry.target}</span>,
     },
-    { id: 'actor', header: say('actor'), cell: (entry) => entry.actor },
+    { id: 'actor', header: say('actor'), cell: (entry) => actorText(entry.actor) },
     {
       id: 'group',
       header: say('group'),

@@ -87,7 +87,7 @@ export const deadLettersWords = defineWords(
     start_submit: '启动新的执行',
     retried: '{{job}} 将进行第 {{number}} 次尝试',
     discard_title_other: '丢弃 {{count}} 个死信？',
-    discard_text: '该执行将变为"已取消"，原因为"已丢弃"。日志会保留，之后仍可重试。',
+    discard_text: '该执行将变为“已取消”，原因为“已丢弃”。日志会保留，之后仍可重试。',
     retry_many_title_other: '重试 {{count}} 个死信？',
     retry_many_text: '每个都会立即作为新的尝试重新开始，参数和计划时间不变。',
     all_matching: '所有符合条件的',

@@ -72,7 +72,7 @@ export function GroupPage() {
                 ],
                 [say('shards'), it.shards],
                 [
-                  say('keep_days'),
+                  say('kept_for'),
                   it.keep_days != null
                     ? say('keep_days_count', { count: it.keep_days })
                     : about.data && say('keep_days_default', { count: about.data.limits.keep_days }),

@@ -5,6 +5,7 @@ import { type KeyboardEvent, useEffect, useRef, useState } from 'react';
 import { asProblem } from '#/api/problem';
 import { type Group, type Job, jobQuery } from '#/api/queries';
 import { useWords } from '#/i18n';
+import { actorText } from '#/lib/actor';
 import { useZone } from '#/lib/preferences';
 import { instant } from '#/lib/time';
 import { Notice } from '#/ui/notice';
@@ -228,7 +229,7 @@ function Meanwhile({ job, onSee }: { job: Job; onSee: () => void }) {
   const when = instant(new Date(job.updated_at), zone, false);
   return (
     <Notice tone="orange">
-      {say('meanwhile', { name: job.updated_by, when })}{' '}
+      {say('meanwhile', { name: actorText(job.updated_by), when })}{' '}
       <button type="button" className={classes.link} onClick={onSee}>
         {say('see_difference')}
       </button>

@@ -2,6 +2,7 @@ import { useQuery } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
 import type { Job } from '#/api/queries';
 import { useWords } from '#/i18n';
+import { actorText } from '#/lib/actor';
 import { durationText } from '#/lib/duration';
 import { useZone } from '#/lib/preferences';
 import { useSentence } from '#/lib/sentence';
@@ -86,7 +87,7 @@ export function Summary({ job }: { job: Job }) {
                 say('updated'),
                 <>
                   <Time at={job.updated_at} milliseconds={false} />{' '}
-                  <span className="muted">{say('by', { name: job.updated_by })}</span>
+                  <span className="muted">{say('by', { name: actorText(job.updated_by) })}</span>
                 </>,
               ],
               [say('created'), <Time key="created" at={job.created_at} milliseconds={false} />],
@@ -103,7 +104,7 @@ function Labels({ of }: { of: Record<string, unknown> }) {
     <span className={classes.labels}>
       {Object.entries(of).map(([name, value]) => (
         <Link key={name} to="/jobs" search={{ label: `${name}=${value}` }} className={classes.label}>
-          {name}: {String(value)}
+          {name}={String(value)}
         </Link>
       ))}
     </span>

@@ -1,6 +1,7 @@
 import { useInfiniteQuery } from '@tanstack/react-query';
 import { itemsOf, type Job, versionsQuery } from '#/api/queries';
 import { useWords } from '#/i18n';
+import { actorText } from '#/lib/actor';
 import { Panel } from '#/ui/page';
 import { Failed, Loading } from '#/ui/states';
 import { Time } from '#/ui/time';
@@ -26,7 +27,8 @@ export default function Versions({ job }: { job: Job }) {
             title={say('version', { number: version.revision })}
             actions={
               <span className="muted">
-                <Time at={version.updated_at} milliseconds={false} /> · {say('by', { name: version.updated_by })}
+                <Time at={version.updated_at} milliseconds={false} /> ·{' '}
+                {say('by', { name: actorText(version.updated_by) })}
               </span>
             }
           >

@@ -44,6 +44,9 @@ export function SettingsPage() {
 /** From here on a difference of the clocks shows, in milliseconds: the answer's way is well within it. */
 const CLOCK_OFF_MS = 5_000;
 
+/** The stores as they write themselves. */
+const storeNames: Record<string, string> = { sqlite: 'SQLite', mysql: 'MySQL' };
+
 function About() {
   const say = useWords(settingsWords);
   const about = useQuery(aboutQuery);
@@ -66,7 +69,7 @@ function About() {
                 {about.data.console}
               </span>,
             ],
-            [say('store'), about.data.store],
+            [say('store'), storeNames[about.data.store] ?? about.data.store],
             [say('clock'), <Time key="clock" at={about.data.now} milliseconds={false} />],
           ]}
         />

@@ -52,7 +52,7 @@ export function Sessions() {
                 {say('since')} <Time at={session.created_at} milliseconds={false} />
                 <br />
                 <span className="muted">
-                  {say('ends')} <Time at={session.expires_at} show="relative" />
+                  <Ends at={session.expires_at} />
                 </span>
               </span>
               {session.current ? (
@@ -67,5 +67,18 @@ export function Sessions() {
         </ul>
       )}
     </Panel>
+  );
+}
+
+/** When a session ends: the time stands where the sentence of the language has it. */
+function Ends({ at }: { at: string }) {
+  const say = useWords(settingsWords);
+  const [before, after] = say('ends', { when: '|' }).split('|');
+  return (
+    <>
+      {before}
+      <Time at={at} show="relative" />
+      {after}
+    </>
   );
 }

@@ -88,7 +88,7 @@ export const subtasksWords = defineWords(
     no_failures: '没有失败的分片。',
     rerun: '重跑失败分片',
     rerun_title: '重新执行失败的分片？',
-    rerun_text: '此次执行作为第 {{number}} 次尝试再次到期，只处理失败的分片，已完成的不再执行。',
+    rerun_text: '此次执行将立即作为第 {{number}} 次尝试重新开始，只处理失败的分片，已完成的不再执行。',
     rerun_done: '第 {{number}} 次尝试已安排',
     all: '所有分片',
     search: '键的开头…',

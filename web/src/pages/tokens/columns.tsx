@@ -1,6 +1,7 @@
 import { ActionIcon, Tooltip } from '@mantine/core';
 import { IconTrash } from '@tabler/icons-react';
 import { useWords } from '#/i18n';
+import { actorText } from '#/lib/actor';
 import { useNow } from '#/lib/now';
 import type { Column } from '#/ui/table';
 import { Time } from '#/ui/time';
@@ -68,8 +69,8 @@ export function useTokenColumns({ tab, groupName, onRevoke }: ColumnsProps): Col
       width: 230,
       from: 1060,
       cell: (token) => (
-        <span className="muted" title={token.created_by}>
-          <Time at={token.created_at} show="relative" /> {say('by', { name: token.created_by })}
+        <span className="muted" title={actorText(token.created_by)}>
+          <Time at={token.created_at} show="relative" /> {say('by', { name: actorText(token.created_by) })}
         </span>
       ),
     },

@@ -7,6 +7,7 @@ import { asProblem } from '#/api/problem';
 import { groupsQuery, itemsOf } from '#/api/queries';
 import { type Role, roles, useCan } from '#/api/session';
 import { useWords } from '#/i18n';
+import { actorText } from '#/lib/actor';
 import { Confirm } from '#/ui/confirm';
 import { Notice } from '#/ui/notice';
 import { Empty, Failed, Loading } from '#/ui/states';
@@ -72,8 +73,9 @@ export function Grants({ of }: { of: Of }) {
       width: 250,
       from: 560,
       cell: (grant) => (
-        <span className="muted" title={grant.granted_by ? say('by', { name: grant.granted_by }) : undefined}>
-          <Time at={grant.granted_at} show="relative" /> {grant.granted_by && say('by', { name: grant.granted_by })}
+        <span className="muted" title={grant.granted_by ? say('by', { name: actorText(grant.granted_by) }) : undefined}>
+          <Time at={grant.granted_at} show="relative" />{' '}
+          {grant.granted_by && say('by', { name: actorText(grant.granted_by) })}
         </span>
       ),
     },

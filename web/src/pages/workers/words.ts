@@ -34,7 +34,7 @@ export const workersWords = defineWords(
     parallel: 'parallel',
     empty: 'No worker is connected',
     empty_hint: 'Jobs wait for a worker. Start one with the settings of a task group and a worker token.',
-    to_tokens: 'Make a worker token',
+    to_tokens: 'Create a worker token',
     none_match: 'No worker matches the filters',
     only_part: 'There may be more among older runs.',
     all_runs: 'All runs of this worker',

@@ -2,6 +2,7 @@ import { Button, Group, Modal } from '@mantine/core';
 import { useState } from 'react';
 import type { Job } from '#/api/queries';
 import { useWords } from '#/i18n';
+import { actorText } from '#/lib/actor';
 import { useZone } from '#/lib/preferences';
 import { instant } from '#/lib/time';
 import { Notice } from '#/ui/notice';
@@ -52,7 +53,7 @@ export function Conflict({ base, mine, theirs, onBack, onTakeTheirs, onSave }: C
     >
       <Notice tone="orange">
         {say('conflict.text', {
-          name: theirs.updated_by,
+          name: actorText(theirs.updated_by),
           revision: theirs.revision,
           when: instant(new Date(theirs.updated_at), zone, false),
           mine: base.revision,

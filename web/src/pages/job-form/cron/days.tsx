@@ -99,7 +99,7 @@ export function DaysEditor({
             min={1}
             max={31}
           />
-          {say('days_from')}
+          {say('days_from', { count: days.step })}
           <SmallNumber
             label={say('from')}
             value={days.from}
@@ -107,18 +107,19 @@ export function DaysEditor({
             min={1}
             max={31}
           />
+          {say('days_end')}
         </div>
       )}
       {days.kind === 'last' && (
         <div className={classes.sentence}>
           <SmallNumber
-            label={say('last_before')}
+            label={say('last_before', { count: days.before })}
             value={days.before}
             onChange={(before) => onChange({ kind: 'last', before })}
             min={0}
             max={30}
           />
-          {say('last_before')}
+          {say('last_before', { count: days.before })}
         </div>
       )}
       {days.kind === 'workday' && (

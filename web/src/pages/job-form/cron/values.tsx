@@ -155,7 +155,7 @@ export function ValuesEditor({
             min={1}
             max={unit === 'year' ? 100 : most}
           />
-          {say(`step_from.${unit}`)}
+          {say(`step_from.${unit}`, { count: values.step })}
           <SmallNumber
             label={say('from')}
             value={values.from}
@@ -163,6 +163,7 @@ export function ValuesEditor({
             min={least}
             max={most}
           />
+          {say(`step_end.${unit}`)}
         </div>
       )}
       {values.kind === 'range' && (
