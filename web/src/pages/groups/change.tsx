@@ -115,6 +115,7 @@ function EditGroup({ group, onClose }: { group: Group; onClose: () => void }) {
           onChange={setDays}
           min={1}
           max={3650}
+          thousandSeparator=","
           allowDecimal={false}
           error={fault('keep_days')}
         />

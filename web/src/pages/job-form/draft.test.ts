@@ -98,3 +98,13 @@ test('fields of choices that were not taken are kept in the form and not sent', 
   });
   expect(specOf({ ...other, schedule: { ...other.schedule, type: 'cron' } }).schedule).toEqual(full.schedule);
 });
+
+test('numbers may be typed with the separators that the pages write', () => {
+  const draft = draftOf(full);
+  const limited = (limit: string) =>
+    specOf({ ...draft, overlap: { ...draft.overlap, policy: 'queue', limit } }).overlap;
+  expect(limited('10,000')).toEqual({ policy: 'queue', limit: 10_000 });
+  expect(limited(' 1000 ')).toEqual({ policy: 'queue', limit: 1_000 });
+  // Refused by the API, which says why.
+  expect(limited('1,5')).toEqual({ policy: 'queue', limit: '1,5' });
+});

@@ -287,8 +287,9 @@ function text(value: string | number | null | undefined, otherwise: string): str
   return value === null || value === undefined ? otherwise : String(value);
 }
 
+/** Numbers may be typed as the pages write them: `10,000`. */
 function number(typed: string): number | string | null {
-  const trimmed = typed.trim();
+  const trimmed = typed.trim().replace(/(?<=\d),(?=\d{3}(?:,|$))/g, '');
   if (trimmed === '') return null;
   return Number.isFinite(Number(trimmed)) ? Number(trimmed) : trimmed;
 }

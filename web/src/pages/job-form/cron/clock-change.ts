@@ -21,5 +21,5 @@ export function clockChangeText(note: Schemas['ClockChangeView'], language = cur
       : passes === 'both times'
         ? '出现两次，两次都触发'
         : '出现两次，只在第一次触发';
-  return `${day},${zone} 的时钟从 ${from} ${way === 'forward' ? '拨快到' : '拨回到'} ${to}。${told} ${fate}。`;
+  return `${day}，${zone} 的时钟从 ${from} ${way === 'forward' ? '拨快到' : '拨回到'} ${to}。${told}${told.endsWith('时刻') ? '' : ' '}${fate}。`;
 }

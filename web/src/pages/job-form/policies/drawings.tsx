@@ -1,4 +1,4 @@
-import { useWords } from '#/i18n';
+import { currentLanguage, useWords } from '#/i18n';
 import { formatDuration } from '#/lib/duration';
 import type { Draft, OverlapPolicy, RoutingPolicy } from '../draft';
 import type { Wait } from './backoff';
@@ -157,7 +157,9 @@ export function RetryDrawing({ waits }: { waits: readonly Wait[] | undefined }) 
   const label =
     waits.length === 0
       ? say('retry_none_drawing')
-      : say('retry_drawing', { waits: drawn.map((wait) => formatDuration(wait.longest)).join(', ') });
+      : say('retry_drawing', {
+          waits: drawn.map((wait) => formatDuration(wait.longest)).join(currentLanguage() === 'zh' ? '、' : ', '),
+        });
   return (
     <Drawing label={label}>
       <Axis />

@@ -1,6 +1,7 @@
 import { Checkbox, Switch, TextInput } from '@mantine/core';
 import { useWords } from '#/i18n';
 import { durationText, formatDuration } from '#/lib/duration';
+import { count } from '#/lib/time';
 import { fieldId, useForm } from '../state';
 import { Tiles } from '../tiles';
 import { formWords } from '../words';
@@ -141,7 +142,7 @@ export function Parallel() {
   const form = useWords(formWords);
   const { draft, set } = useForm();
   const { parallel } = draft;
-  const tolerated = Number(parallel.max_failed || '0');
+  const tolerated = Number(parallel.max_failed.replaceAll(',', '') || '0');
   return (
     <PolicyCard
       title={form('field.parallel')}
@@ -150,7 +151,7 @@ export function Parallel() {
       onReset={() => set('parallel', standard.parallel)}
       drawing={<ParallelDrawing tolerated={Number.isFinite(tolerated) ? tolerated : 0} />}
       wide
-      text={tolerated > 0 ? say('parallel_text', { failed: parallel.max_failed }) : say('parallel_none_text')}
+      text={tolerated > 0 ? say('parallel_text', { failed: count(tolerated) }) : say('parallel_none_text')}
     >
       <div className={classes.pair}>
         <PolicyField of="parallel" part="max_failed" kind="number" />

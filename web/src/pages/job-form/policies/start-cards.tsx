@@ -65,7 +65,7 @@ export function Misfire() {
   const form = useWords(formWords);
   const { draft, set } = useForm();
   const { policy, limit, window } = draft.misfire;
-  const most = Number(limit || standard.misfire.limit);
+  const most = Number((limit || standard.misfire.limit).replaceAll(',', ''));
   return (
     <PolicyCard
       title={form('field.misfire')}
