@@ -76,7 +76,7 @@ function Content({ overview, window, group }: { overview: Overview; window: Wind
   const within = say(`within.${window}`);
   return (
     <>
-      <Figures overview={overview} within={within} />
+      <Figures overview={overview} inWindow={within} />
       <div className={classes.top}>
         <Panel className={classes.charts}>
           <Suspense fallback={<Loading compact />}>
@@ -115,7 +115,7 @@ function Content({ overview, window, group }: { overview: Overview; window: Wind
   );
 }
 
-function Figures({ overview, within }: { overview: Overview; within: string }) {
+function Figures({ overview, inWindow }: { overview: Overview; inWindow: string }) {
   const say = useWords(overviewWords);
   const stats = useStats();
   const last = stats.at(-1) ?? overview.now;
@@ -139,22 +139,22 @@ function Figures({ overview, within }: { overview: Overview; within: string }) {
         <Figure name={say('waiting')} hint={say('waiting_hint')}>
           {count(last.waiting)}
         </Figure>
-        <Figure name={say('p50')} hint={within}>
+        <Figure name={say('p50')} hint={inWindow}>
           <Duration of={micros(total.lateness_p50_us)} />
         </Figure>
-        <Figure name={say('p99')} hint={within}>
+        <Figure name={say('p99')} hint={inWindow}>
           <Duration of={micros(total.lateness_p99_us)} />
         </Figure>
-        <Figure name={say('max')} hint={within}>
+        <Figure name={say('max')} hint={inWindow}>
           <Lateness of={micros(total.lateness_max_us)} />
         </Figure>
-        <Figure name={say('started')} hint={within}>
+        <Figure name={say('started')} hint={inWindow}>
           {count(total.started)}
         </Figure>
-        <Figure name={say('failed')} hint={within}>
+        <Figure name={say('failed')} hint={inWindow}>
           <Bad count={total.failed} />
         </Figure>
-        <Figure name={say('missed')} hint={within}>
+        <Figure name={say('missed')} hint={inWindow}>
           <Bad count={total.missed} />
         </Figure>
         <Figure name={say('dead')} hint={say('dead_hint')}>

@@ -89,7 +89,7 @@ export function People() {
           <strong style={{ fontWeight: 550 }} className="ellipsis">
             {user.display_name}
           </strong>
-          {user.id === session?.user.id && <span className="muted">{say('you')}</span>}
+          {user.id === session?.user.id && <span className="muted">{say('that_is_you')}</span>}
         </span>
       ),
     },
