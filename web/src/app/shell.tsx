@@ -1,4 +1,13 @@
-import { ActionIcon, Drawer, Kbd, Menu, Tooltip, UnstyledButton, useMantineColorScheme } from '@mantine/core';
+import {
+  ActionIcon,
+  Drawer,
+  Kbd,
+  Menu,
+  Tooltip,
+  UnstyledButton,
+  useComputedColorScheme,
+  useMantineColorScheme,
+} from '@mantine/core';
 import { useDisclosure } from '@mantine/hooks';
 import { spotlight } from '@mantine/spotlight';
 import {
@@ -36,7 +45,8 @@ export function Shell() {
   const [menu, { open: openMenu, close: closeMenu }] = useDisclosure(false);
   const [help, { open: openHelp, close: closeHelp }] = useDisclosure(false);
   const path = useRouterState({ select: (state) => state.location.pathname });
-  const { colorScheme, setColorScheme } = useMantineColorScheme();
+  const { setColorScheme } = useMantineColorScheme();
+  const colorScheme = useComputedColorScheme();
 
   const leave = useCallback(() => {
     if (queries.getQueryData(sessionQuery.queryKey) === null) return;

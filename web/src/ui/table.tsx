@@ -46,6 +46,16 @@ export interface TableProps<Row> {
   rowHeight?: number;
 }
 
+/** Two lines of one cell: what a narrow screen has instead of further columns. */
+export function TwoLines({ first, second }: { first: ReactNode; second: ReactNode }) {
+  return (
+    <div className={classes.lines}>
+      <div>{first}</div>
+      <div className="muted">{second}</div>
+    </div>
+  );
+}
+
 /** Rows outside of the window that are drawn ahead, so that scrolling shows no gaps. */
 const OVERSCAN = 12;
 

@@ -14,7 +14,7 @@ import { List } from '#/ui/list';
 import { Page } from '#/ui/page';
 import { ToneBadge } from '#/ui/state';
 import { Empty } from '#/ui/states';
-import type { Column } from '#/ui/table';
+import { type Column, TwoLines } from '#/ui/table';
 import { Time } from '#/ui/time';
 import { Entry } from './entry';
 import classes from './page.module.css';
@@ -32,6 +32,9 @@ interface Filter {
   outcome?: string | undefined;
   from?: string | undefined;
 }
+
+/** From this width on what was done, on what and when stand side by side. */
+const BESIDE = 720;
 
 const HOUR = 3_600_000;
 const ranges = { '1h': HOUR, '24h': 24 * HOUR, '7d': 168 * HOUR, '30d': 720 * HOUR } as const;
@@ -85,28 +88,45 @@ export function AuditPage() {
   const onActor = useCallback((text: string) => change({ actor: text || undefined }), [change]);
   const onTarget = useCallback((text: string) => change({ target: text || undefined }), [change]);
 
+  const what = (entry: AuditEntry) => (
+    <UnstyledButton
+      className={classes.what}
+      onClick={() => change({ entry: entry.id })}
+      aria-label={say('show', { what: actionName(entry.action), target: entry.target })}
+    >
+      {actionName(entry.action)}
+    </UnstyledButton>
+  );
   const columns: Column<AuditEntry>[] = [
+    { id: 'what', header: say('what'), width: 190, from: BESIDE, cell: what },
     {
-      id: 'what',
+      id: 'in_brief',
       header: say('what'),
-      width: 190,
+      until: BESIDE,
       cell: (entry) => (
-        <UnstyledButton
-          className={classes.what}
-          onClick={() => change({ entry: entry.id })}
-          aria-label={say('show', { what: actionName(entry.action), target: entry.target })}
-        >
-          {actionName(entry.action)}
-        </UnstyledButton>
+        <TwoLines
+          first={
+            <span className={classes.brief}>
+              {what(entry)}
+              {entry.outcome !== 'ok' && <RefusedMark code={entry.outcome} />}
+            </span>
+          }
+          second={
+            <>
+              <Time at={entry.at} show="relative" /> · <span className="mono">{entry.target}</span>
+            </>
+          }
+        />
       ),
     },
     {
       id: 'target',
       header: say('target'),
-      from: 560,
+      from: BESIDE,
       cell: (entry) => <span className="mono">{entry.target}</span>,
     },
-    { id: 'actor', header: say('actor'), cell: (entry) => actorText(entry.actor) },
+    { id: 'actor', header: say('actor'), from: BESIDE, cell: (entry) => actorText(entry.actor) },
+    { id: 'actor_in_brief', header: say('actor'), width: 104, until: BESIDE, cell: (entry) => actorText(entry.actor) },
     {
       id: 'group',
       header: say('group'),
@@ -132,7 +152,7 @@ export function AuditPage() {
       id: 'at',
       header: say('at'),
       width: 236,
-      from: 720,
+      from: BESIDE,
       cell: (entry) => <Time at={entry.at} milliseconds={false} />,
     },
   ];
@@ -198,6 +218,17 @@ export function AuditPage() {
         />
       )}
     </Page>
+  );
+}
+
+/** An attempt that was refused, where there is no room for the words. */
+function RefusedMark({ code }: { code: string }) {
+  const say = useWords(auditWords);
+  return (
+    <span className={classes.refused} title={say('refused', { code })}>
+      <IconBan size={14} aria-hidden />
+      <span className="sr-only">{say('refused', { code })}</span>
+    </span>
   );
 }
 

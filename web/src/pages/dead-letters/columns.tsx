@@ -1,4 +1,4 @@
-import { ActionIcon, Tooltip } from '@mantine/core';
+import { ActionIcon, Group, Tooltip } from '@mantine/core';
 import { IconFileText, IconRefresh, IconTrash } from '@tabler/icons-react';
 import { Link } from '@tanstack/react-router';
 import { useMemo } from 'react';
@@ -6,8 +6,9 @@ import type { Run } from '#/api/queries';
 import { useCan } from '#/api/session';
 import { useWords } from '#/i18n';
 import { StateBadge, useReasonName } from '#/ui/state';
-import type { Column } from '#/ui/table';
+import { type Column, TwoLines } from '#/ui/table';
 import { Time } from '#/ui/time';
+import { uiWords } from '#/ui/words';
 import { deadLettersWords } from './words';
 
 /** From this width on there is room for reasons; from that on for whole times. */
@@ -21,22 +22,34 @@ interface ColumnsProps {
 
 export function useDeadLetterColumns({ onRetry, onDiscard }: ColumnsProps): Column<Run>[] {
   const say = useWords(deadLettersWords);
+  const ui = useWords(uiWords);
   const reasonName = useReasonName();
   const can = useCan();
   return useMemo(() => {
     const nameOf = (run: Run) => run.job_name ?? say('deleted_job', { id: run.job });
-    const job: Pick<Column<Run>, 'header' | 'cell'> = {
-      header: say('job'),
-      cell: (run) => (
-        <Link to="/runs/$run" params={{ run: run.id }} className="plain" preload="intent">
-          <strong style={{ fontWeight: 550 }}>{nameOf(run)}</strong>
-        </Link>
-      ),
-    };
+    const jobLink = (run: Run) => (
+      <Link to="/runs/$run" params={{ run: run.id }} className="plain" preload="intent">
+        <strong style={{ fontWeight: 550 }}>{nameOf(run)}</strong>
+      </Link>
+    );
     return [
-      { id: 'state', header: '', width: 124, from: 430, cell: (run) => <StateBadge state={run.state} /> },
-      { id: 'job', ...job, width: 210, from: REASONS },
-      { id: 'job_alone', ...job, until: REASONS },
+      { id: 'state', header: ui('state'), width: 124, from: 430, cell: (run) => <StateBadge state={run.state} /> },
+      { id: 'job', header: say('job'), width: 210, from: REASONS, cell: jobLink },
+      {
+        id: 'job_and_reason',
+        header: say('job'),
+        until: REASONS,
+        cell: (run) => (
+          <TwoLines
+            first={jobLink(run)}
+            second={
+              <>
+                <Time at={run.fire_time} show="relative" /> · {run.reason && reasonName(run.reason.code)}
+              </>
+            }
+          />
+        ),
+      },
       {
         id: 'reason',
         header: say('reason'),
@@ -62,6 +75,7 @@ export function useDeadLetterColumns({ onRetry, onDiscard }: ColumnsProps): Colu
         id: 'when',
         header: say('fire_time'),
         width: 92,
+        from: REASONS,
         until: TIMES,
         cell: (run) => <Time at={run.fire_time} show="relative" />,
       },
@@ -75,35 +89,42 @@ export function useDeadLetterColumns({ onRetry, onDiscard }: ColumnsProps): Colu
       {
         id: 'actions',
         header: '',
-        width: 122,
+        width: 106,
         align: 'right',
+        cell: (run) =>
+          can('operator', run.group) && (
+            <Group gap={8} justify="flex-end" wrap="nowrap">
+              <Tooltip label={say('retry')}>
+                <ActionIcon aria-label={say('retry_of', { name: nameOf(run) })} onClick={() => onRetry(run)}>
+                  <IconRefresh size={16} />
+                </ActionIcon>
+              </Tooltip>
+              <Tooltip label={say('discard')}>
+                <ActionIcon aria-label={say('discard_of', { name: nameOf(run) })} onClick={() => onDiscard(run)}>
+                  <IconTrash size={16} />
+                </ActionIcon>
+              </Tooltip>
+            </Group>
+          ),
+      },
+      {
+        id: 'log',
+        header: '',
+        width: 48,
+        align: 'right',
+        // Before that the line's link alone leads there.
+        from: REASONS,
         cell: (run) => (
-          <>
-            {can('operator', run.group) && (
-              <>
-                <Tooltip label={say('retry')}>
-                  <ActionIcon aria-label={say('retry_of', { name: nameOf(run) })} onClick={() => onRetry(run)}>
-                    <IconRefresh size={16} />
-                  </ActionIcon>
-                </Tooltip>
-                <Tooltip label={say('discard')}>
-                  <ActionIcon aria-label={say('discard_of', { name: nameOf(run) })} onClick={() => onDiscard(run)}>
-                    <IconTrash size={16} />
-                  </ActionIcon>
-                </Tooltip>
-              </>
-            )}
-            <Tooltip label={say('log')}>
-              <ActionIcon
-                aria-label={say('log_of', { name: nameOf(run) })}
-                renderRoot={(props) => <Link to="/runs/$run" params={{ run: run.id }} {...props} />}
-              >
-                <IconFileText size={16} />
-              </ActionIcon>
-            </Tooltip>
-          </>
+          <Tooltip label={say('log')}>
+            <ActionIcon
+              aria-label={say('log_of', { name: nameOf(run) })}
+              renderRoot={(props) => <Link to="/runs/$run" params={{ run: run.id }} {...props} />}
+            >
+              <IconFileText size={16} />
+            </ActionIcon>
+          </Tooltip>
         ),
       },
     ];
-  }, [say, reasonName, can, onRetry, onDiscard]);
+  }, [say, ui, reasonName, can, onRetry, onDiscard]);
 }

@@ -1,12 +1,12 @@
 import { ActionIcon, Button, Menu, Tabs } from '@mantine/core';
 import { useDisclosure } from '@mantine/hooks';
 import {
+  IconBolt,
   IconCopyPlus,
   IconDots,
   IconPencil,
   IconPlayerPause,
   IconPlayerPlay,
-  IconPlayerTrackNext,
   IconTrash,
 } from '@tabler/icons-react';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
@@ -157,7 +157,7 @@ function JobActions({ job }: { job: Job }) {
           {say('resume')}
         </Button>
       )}
-      <Button leftSection={<IconPlayerTrackNext size={14} />} onClick={() => void trigger()}>
+      <Button leftSection={<IconBolt size={14} />} onClick={() => void trigger()}>
         {say('trigger')}
       </Button>
       {mayEdit && (

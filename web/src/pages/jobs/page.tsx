@@ -1,5 +1,5 @@
 import { ActionIcon, Button, Select, Tooltip } from '@mantine/core';
-import { IconPlayerPause, IconPlayerPlay, IconPlayerTrackNext, IconPlus } from '@tabler/icons-react';
+import { IconBolt, IconPlayerPause, IconPlayerPlay, IconPlus } from '@tabler/icons-react';
 import { useInfiniteQuery, useQueryClient } from '@tanstack/react-query';
 import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
 import { useCallback, useState } from 'react';
@@ -26,6 +26,9 @@ import classes from './page.module.css';
 import { jobsWords } from './words';
 
 const route = getRouteApi('/signed-in/jobs');
+
+/** From this width on every column has pixels of its own. */
+const WIDE = 560;
 
 type BulkAction = 'pause' | 'resume' | 'trigger';
 
@@ -71,34 +74,43 @@ export function JobsPage() {
     [navigate, say],
   );
 
+  const name: Pick<Column<Job>, 'header' | 'cell'> = {
+    header: say('name'),
+    cell: (job) => (
+      <div className={classes.name}>
+        <Link to="/jobs/$job" params={{ job: String(job.id) }} className="plain ellipsis" preload="intent">
+          <strong>{job.name}</strong>
+        </Link>
+        {job.kind === 'parallel' && <span className={classes.kind}>{say('kind.parallel')}</span>}
+      </div>
+    ),
+  };
+  const nextFire = (job: Job) =>
+    job.enabled && job.next_fires[0] ? (
+      <Time at={job.next_fires[0]} show="relative" />
+    ) : (
+      <span className="muted">{job.schedule.type === 'api' ? say('only_api') : say('not_planned')}</span>
+    );
+  const paused = (
+    <ToneBadge tone="slate" icon={IconTonePaused}>
+      {say('paused')}
+    </ToneBadge>
+  );
   const columns: Column<Job>[] = [
-    {
-      id: 'name',
-      header: say('name'),
-      width: 215,
-      cell: (job) => (
-        <div className={classes.name}>
-          <Link to="/jobs/$job" params={{ job: String(job.id) }} className="plain ellipsis" preload="intent">
-            <strong>{job.name}</strong>
-          </Link>
-          {job.kind === 'parallel' && <span className={classes.kind}>{say('kind.parallel')}</span>}
-        </div>
-      ),
-    },
+    { id: 'name', ...name, width: 215, from: WIDE },
+    { id: 'name_alone', ...name, until: WIDE },
     {
       id: 'status',
       header: say('status'),
       width: 104,
-      from: 420,
+      from: WIDE,
       cell: (job) =>
         job.enabled ? (
           <ToneBadge tone="green" icon={IconToneOn}>
             {say('enabled')}
           </ToneBadge>
         ) : (
-          <ToneBadge tone="slate" icon={IconTonePaused}>
-            {say('paused')}
-          </ToneBadge>
+          paused
         ),
     },
     {
@@ -107,16 +119,13 @@ export function JobsPage() {
       from: 700,
       cell: (job) => <ScheduleText job={job} />,
     },
+    { id: 'next', header: say('next'), width: 116, from: WIDE, cell: nextFire },
     {
-      id: 'next',
+      id: 'next_or_paused',
       header: say('next'),
-      width: 116,
-      cell: (job) =>
-        job.enabled && job.next_fires[0] ? (
-          <Time at={job.next_fires[0]} show="relative" />
-        ) : (
-          <span className="muted">{job.schedule.type === 'api' ? say('only_api') : say('not_planned')}</span>
-        ),
+      width: 112,
+      until: WIDE,
+      cell: (job) => (job.enabled ? nextFire(job) : paused),
     },
     { id: 'outcomes', header: say('outcomes'), width: 136, from: 900, cell: (job) => <LastRuns job={job} /> },
     {
@@ -143,7 +152,7 @@ export function JobsPage() {
         can('operator', job.group) && (
           <Tooltip label={say('trigger')}>
             <ActionIcon aria-label={say('trigger_job', { name: job.name })} onClick={() => void trigger(job)}>
-              <IconPlayerTrackNext size={16} />
+              <IconBolt size={16} />
             </ActionIcon>
           </Tooltip>
         ),
@@ -236,11 +245,7 @@ export function JobsPage() {
       <BulkBar count={selected.size} onClear={() => setSelected(new Set())}>
         {mayAct && (
           <>
-            <Button
-              variant="default"
-              leftSection={<IconPlayerTrackNext size={14} />}
-              onClick={() => setAsking('trigger')}
-            >
+            <Button variant="default" leftSection={<IconBolt size={14} />} onClick={() => setAsking('trigger')}>
               {say('trigger')}
             </Button>
             <Button variant="default" leftSection={<IconPlayerPause size={14} />} onClick={() => setAsking('pause')}>

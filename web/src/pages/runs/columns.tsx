@@ -5,28 +5,45 @@ import { useMemo } from 'react';
 import type { Run } from '#/api/queries';
 import { useWords } from '#/i18n';
 import { StateBadge, useReasonName, useTriggerName } from '#/ui/state';
-import type { Column } from '#/ui/table';
+import { type Column, TwoLines } from '#/ui/table';
 import { Duration, Lateness, Time } from '#/ui/time';
+import { uiWords } from '#/ui/words';
 import { runsWords } from './words';
 
 /** From this width on there is room for a whole time. */
 const WIDE = 640;
 
+/** From this width on a run's job and its time stand side by side. */
+const BESIDE = 460;
+
 /** The columns of a list of runs; the job's is left out on the job's own page. */
 export function useRunColumns({ job: withJob = true }: { job?: boolean } = {}): Column<Run>[] {
   const say = useWords(runsWords);
+  const ui = useWords(uiWords);
   const reasonName = useReasonName();
   const triggerName = useTriggerName();
   return useMemo(() => {
+    const jobLink = (run: Run) => (
+      <Link to="/runs/$run" params={{ run: run.id }} className="plain" preload="intent">
+        <strong style={{ fontWeight: 550 }}>{run.job_name ?? say('deleted_job', { id: run.job })}</strong>
+      </Link>
+    );
     const columns: (Column<Run> | false)[] = [
-      { id: 'state', header: '', width: 122, cell: (run) => <StateBadge state={run.state} /> },
+      { id: 'state', header: ui('state'), width: 122, cell: (run) => <StateBadge state={run.state} /> },
+      withJob && { id: 'job', header: say('job'), from: BESIDE, cell: jobLink },
       withJob && {
-        id: 'job',
+        id: 'job_and_when',
         header: say('job'),
+        until: BESIDE,
         cell: (run) => (
-          <Link to="/runs/$run" params={{ run: run.id }} className="plain" preload="intent">
-            <strong style={{ fontWeight: 550 }}>{run.job_name ?? say('deleted_job', { id: run.job })}</strong>
-          </Link>
+          <TwoLines
+            first={jobLink(run)}
+            second={
+              <>
+                <Time at={run.fire_time} show="relative" /> · <Lateness of={run.lateness} />
+              </>
+            }
+          />
         ),
       },
       {
@@ -47,6 +64,7 @@ export function useRunColumns({ job: withJob = true }: { job?: boolean } = {}): 
         id: 'when',
         header: say('fire_time'),
         width: 92,
+        ...(withJob ? { from: BESIDE } : {}),
         until: WIDE,
         cell: (run) =>
           withJob ? (
@@ -62,7 +80,7 @@ export function useRunColumns({ job: withJob = true }: { job?: boolean } = {}): 
         header: say('lateness'),
         width: 96,
         align: 'right',
-        from: 460,
+        from: withJob ? BESIDE : 340,
         cell: (run) => <Lateness of={run.lateness} />,
       },
       {
@@ -99,6 +117,8 @@ export function useRunColumns({ job: withJob = true }: { job?: boolean } = {}): 
         header: '',
         width: 48,
         align: 'right',
+        // Before that the line's link alone leads there.
+        from: BESIDE,
         cell: (run) => (
           <Tooltip label={say('log')}>
             <ActionIcon
@@ -112,5 +132,5 @@ export function useRunColumns({ job: withJob = true }: { job?: boolean } = {}): 
       },
     ];
     return columns.filter((column) => column !== false);
-  }, [say, reasonName, triggerName, withJob]);
+  }, [say, ui, reasonName, triggerName, withJob]);
 }

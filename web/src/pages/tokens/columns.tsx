@@ -3,30 +3,54 @@ import { IconTrash } from '@tabler/icons-react';
 import { useWords } from '#/i18n';
 import { actorText } from '#/lib/actor';
 import { useNow } from '#/lib/now';
-import type { Column } from '#/ui/table';
+import { type Column, TwoLines } from '#/ui/table';
 import { Time } from '#/ui/time';
 import type { Token } from './page';
 import { tokensWords } from './words';
 
+/** From this width on a token's facts have columns of their own. */
+const BESIDE = 520;
+
 interface ColumnsProps {
   tab: 'mine' | 'workers' | 'all';
   groupName: (group: string) => string;
+  /** What a person is called; undefined while that is not known. */
+  personName: (user: string) => string | undefined;
   onRevoke: (token: Token) => void;
 }
 
-export function useTokenColumns({ tab, groupName, onRevoke }: ColumnsProps): Column<Token>[] {
+export function useTokenColumns({ tab, groupName, personName, onRevoke }: ColumnsProps): Column<Token>[] {
   const say = useWords(tokensWords);
+  const name = (token: Token) => <strong style={{ fontWeight: 550 }}>{token.name}</strong>;
+  const scope = (token: Token) =>
+    token.worker_of
+      ? say('scope.worker', { group: groupName(token.worker_of) })
+      : ((token.user && personName(token.user)) ?? say('scope.user'));
+  const atMost = (token: Token) =>
+    token.at_most ? say(`role.${token.at_most}`) : token.worker_of ? '–' : say('whole');
   const columns: (Column<Token> | false)[] = [
+    { id: 'name', header: say('name'), from: BESIDE, cell: name },
     {
-      id: 'name',
+      id: 'in_brief',
       header: say('name'),
-      cell: (token) => <strong style={{ fontWeight: 550 }}>{token.name}</strong>,
+      until: BESIDE,
+      cell: (token) => (
+        <TwoLines
+          first={name(token)}
+          second={
+            <>
+              <Expiry at={token.expires_at} /> · {tab === 'mine' ? atMost(token) : scope(token)} ·{' '}
+              <span className="mono">{token.prefix}…</span>
+            </>
+          }
+        />
+      ),
     },
     {
       id: 'prefix',
       header: say('prefix'),
       width: 140,
-      from: 520,
+      from: BESIDE,
       cell: (token) => <span className="mono">{token.prefix}…</span>,
     },
     tab === 'all' && {
@@ -34,21 +58,20 @@ export function useTokenColumns({ tab, groupName, onRevoke }: ColumnsProps): Col
       header: say('scope'),
       width: 160,
       from: 640,
-      cell: (token) =>
-        token.worker_of ? say('scope.worker', { group: groupName(token.worker_of) }) : say('scope.user'),
+      cell: scope,
     },
     tab !== 'workers' && {
       id: 'at_most',
       header: say('at_most'),
       width: 120,
       from: 760,
-      cell: (token) => (token.at_most ? say(`role.${token.at_most}`) : token.worker_of ? '–' : say('whole')),
+      cell: atMost,
     },
     {
       id: 'expires',
       header: say('expires'),
       width: 112,
-      from: 380,
+      from: BESIDE,
       cell: (token) => <Expiry at={token.expires_at} />,
     },
     {

@@ -14,6 +14,7 @@ import { Page } from '#/ui/page';
 import { SecretOnce } from '#/ui/secret';
 import { Empty } from '#/ui/states';
 import { tell } from '#/ui/tell';
+import { usersQuery } from '../users/queries';
 import { useTokenColumns } from './columns';
 import { TokenForm } from './form';
 import classes from './page.module.css';
@@ -88,10 +89,12 @@ function Tokens({ tab }: { tab: Tab }) {
   const group = search.group ?? owned[0]?.id;
   const groupName = (id: string) => itemsOf(groups.data).find((group) => group.id === id)?.name ?? id;
   const list = useInfiniteQuery({ ...tokensQuery(tab, group), enabled: tab !== 'workers' || group !== undefined });
+  const users = useInfiniteQuery({ ...usersQuery(), enabled: tab === 'all' });
+  const personName = (id: string) => itemsOf(users.data).find((user) => user.id === id)?.display_name;
   const [making, setMaking] = useState(false);
   const [made, setMade] = useState<Created>();
   const [revoking, setRevoking] = useState<Token>();
-  const columns = useTokenColumns({ tab, groupName, onRevoke: setRevoking });
+  const columns = useTokenColumns({ tab, groupName, personName, onRevoke: setRevoking });
   const refresh = () => queries.invalidateQueries({ queryKey: ['tokens'] });
 
   return (

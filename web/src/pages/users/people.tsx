@@ -25,7 +25,7 @@ import { List } from '#/ui/list';
 import { SecretOnce } from '#/ui/secret';
 import { ToneBadge } from '#/ui/state';
 import { Empty } from '#/ui/states';
-import type { Column } from '#/ui/table';
+import { type Column, TwoLines } from '#/ui/table';
 import { tell, tellRefused } from '#/ui/tell';
 import { Time } from '#/ui/time';
 import { uiWords } from '#/ui/words';
@@ -36,6 +36,10 @@ import { type User, usersQuery } from './queries';
 import { usersWords } from './words';
 
 const route = getRouteApi('/signed-in/users');
+
+/** From these widths on the name to sign in with, and the rights, have columns of their own. */
+const SIGN_IN = 480;
+const RIGHTS = 620;
 
 type Open = { what: 'new' } | { what: 'edit' | 'reset' | 'disable' | 'delete' | 'permissions'; user: User };
 
@@ -80,41 +84,43 @@ export function People() {
     await refresh();
   }
 
+  const nameShown = (user: User) => (
+    <span className={classes.name}>
+      <strong style={{ fontWeight: 550 }} className="ellipsis">
+        {user.display_name}
+      </strong>
+      {user.id === session?.user.id && <span className="muted">{say('that_is_you')}</span>}
+    </span>
+  );
+  const signIn = (user: User) => <span className="mono">{user.name}</span>;
   const columns: Column<User>[] = [
+    { id: 'name', header: say('display_name'), from: SIGN_IN, cell: nameShown },
     {
-      id: 'name',
+      id: 'names',
       header: say('display_name'),
-      cell: (user) => (
-        <span className={classes.name}>
-          <strong style={{ fontWeight: 550 }} className="ellipsis">
-            {user.display_name}
-          </strong>
-          {user.id === session?.user.id && <span className="muted">{say('that_is_you')}</span>}
-        </span>
-      ),
+      until: SIGN_IN,
+      cell: (user) => <TwoLines first={nameShown(user)} second={signIn(user)} />,
     },
-    { id: 'sign_in', header: say('name'), from: 480, cell: (user) => <span className="mono">{user.name}</span> },
+    { id: 'sign_in', header: say('name'), from: SIGN_IN, cell: signIn },
     {
       id: 'rights',
       header: say('rights'),
       width: 260,
-      from: 620,
+      from: RIGHTS,
       cell: (user) => (
         <span className={classes.badges}>
-          {user.administrator ? (
-            <ToneBadge tone="blue" icon={IconShieldCheck} title={say('administrator_hint')}>
-              {say('administrator')}
-            </ToneBadge>
-          ) : (
-            <span className="muted">{say('by_roles')}</span>
-          )}
-          {user.disabled && (
-            <ToneBadge tone="orange" icon={IconUserOff} title={say('disabled_hint')}>
-              {say('disabled')}
-            </ToneBadge>
-          )}
+          {user.administrator ? <AdministratorBadge /> : <span className="muted">{say('by_roles')}</span>}
+          {user.disabled && <DisabledBadge />}
         </span>
       ),
+    },
+    {
+      id: 'rights_in_brief',
+      header: say('rights'),
+      width: 136,
+      until: RIGHTS,
+      // What somebody disabled might do does not matter.
+      cell: (user) => (user.disabled ? <DisabledBadge /> : user.administrator && <AdministratorBadge />),
     },
     {
       id: 'created',
@@ -292,4 +298,22 @@ function meanwhile(sentence: string) {
   return (error: unknown) => {
     throw asProblem(error).status === 412 ? new Error(sentence) : error;
   };
+}
+
+function AdministratorBadge() {
+  const say = useWords(usersWords);
+  return (
+    <ToneBadge tone="blue" icon={IconShieldCheck} title={say('administrator_hint')}>
+      {say('administrator')}
+    </ToneBadge>
+  );
+}
+
+function DisabledBadge() {
+  const say = useWords(usersWords);
+  return (
+    <ToneBadge tone="orange" icon={IconUserOff} title={say('disabled_hint')}>
+      {say('disabled')}
+    </ToneBadge>
+  );
 }
