@@ -272,7 +272,12 @@ function AccountMenu({ onHelp, onLeave }: { onHelp: () => void; onLeave: () => v
           </Menu.Item>
         ))}
         <Menu.Divider />
-        <Menu.Item leftSection={<IconKeyboard size={15} />} onClick={onHelp} rightSection={<Kbd size="xs">?</Kbd>}>
+        <Menu.Item
+          className="with-keyboard"
+          leftSection={<IconKeyboard size={15} />}
+          onClick={onHelp}
+          rightSection={<Kbd size="xs">?</Kbd>}
+        >
           {say('help')}
         </Menu.Item>
         <Menu.Item leftSection={<IconBook2 size={15} />} component="a" href={`${baseUrl()}/docs`} target="_blank">

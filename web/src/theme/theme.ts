@@ -84,6 +84,10 @@ export const variables: CSSVariablesResolver = () => {
     '--mantine-color-default-hover': 'var(--c-hover)',
     '--mantine-color-default-color': 'var(--c-text)',
     '--mantine-color-default-border': 'var(--c-border)',
+    // What cannot be changed is still read.
+    '--mantine-color-disabled': 'var(--c-sunken)',
+    '--mantine-color-disabled-color': 'var(--c-muted)',
+    '--mantine-color-disabled-border': 'var(--c-border)',
     '--mantine-color-error': 'var(--s-red)',
     '--mantine-color-gray-light-color': 'var(--c-text)',
     '--mantine-color-gray-light-hover': 'var(--c-hover)',

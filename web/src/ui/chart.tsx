@@ -29,6 +29,15 @@ const HEIGHT = 168;
 
 const bars = uPlot.paths.bars?.({ size: [0.72, 24] });
 
+/** The place of the only value of a series, which has no line that would show it. */
+function lone(plot: uPlot, series: number): number[] {
+  const places: number[] = [];
+  plot.data[series]?.forEach((value, place) => {
+    if (value !== null && value !== undefined) places.push(place);
+  });
+  return places.length === 1 ? places : [];
+}
+
 /** A chart over time. Import it by `lazy()`: it brings uPlot. */
 export function Chart({ title, kind, series, data, range, days = false, format }: ChartProps) {
   const host = useRef<HTMLDivElement>(null);
@@ -82,8 +91,7 @@ export function Chart({ title, kind, series, data, range, days = false, format }
               stroke: colour,
               width: kind === 'bars' ? 0 : 1.6,
               spanGaps: true,
-              // A single value between gaps is a point, or it would not be seen.
-              points: kind === 'bars' ? { show: false } : { size: 3, fill: colour },
+              points: kind === 'bars' ? { show: false } : { size: 7, fill: colour, filter: lone },
               ...(one.dash ? { dash: one.dash } : {}),
               ...(kind === 'bars' && bars ? { paths: bars, fill: colour } : {}),
             };

@@ -1,8 +1,14 @@
 import { ActionIcon, Kbd, TextInput } from '@mantine/core';
 import { IconSearch, IconX } from '@tabler/icons-react';
-import { useEffect, useState } from 'react';
+import { type ReactNode, useEffect, useState } from 'react';
 import { useWords } from '#/i18n';
+import classes from './filter.module.css';
 import { uiWords } from './words';
+
+/** The filters above a list: in one line, or on a phone in two columns. */
+export function Filters({ children }: { children: ReactNode }) {
+  return <div className={classes.filters}>{children}</div>;
+}
 
 interface FilterProps {
   value: string;
@@ -71,7 +77,8 @@ export function FilterBox({
           </Kbd>
         ) : null
       }
-      style={wide ? { flex: '1 1 420px' } : { flex: '1 1 240px', maxWidth: 420 }}
+      className={classes.box}
+      data-wide={wide}
     />
   );
 }

@@ -57,14 +57,16 @@ interface PanelProps {
   actions?: ReactNode;
   /** The content reaches the panel's edges, as tables do. */
   flush?: boolean;
+  /** Its list takes the height that a filled page leaves. */
+  fill?: boolean;
   className?: string | undefined;
   children: ReactNode;
 }
 
 /** A titled box of a page. */
-export function Panel({ title, actions, flush = false, className, children }: PanelProps) {
+export function Panel({ title, actions, flush = false, fill = false, className, children }: PanelProps) {
   return (
-    <section className={`${classes.panel} ${className ?? ''}`} aria-label={title}>
+    <section className={`${classes.panel} ${className ?? ''}`} data-fill={fill} aria-label={title}>
       {(title || actions) && (
         <div className={classes.panelHead}>
           {title && <h2 className={classes.panelTitle}>{title}</h2>}

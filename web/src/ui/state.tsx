@@ -105,33 +105,46 @@ export interface Outcome {
   title?: string;
 }
 
+const TALL = 16;
+
+/** The pixels of one bar and its gap: in a list, and where there is room. */
+const STEP = 5;
+const LARGE_STEP = 10;
+
 const HEIGHTS: Partial<Record<RunState, number>> = { succeeded: 8, planned: 4, running: 14, skipped: 4, cancelled: 4 };
 
+interface OutcomesProps {
+  outcomes: readonly Outcome[];
+  /** With the counts in words beside them. */
+  large?: boolean;
+}
+
 /** The last outcomes as bars, newest right: tall is trouble, low is nothing done, so that colour is not needed. */
-export function Outcomes({ outcomes }: { outcomes: readonly Outcome[] }) {
+export function Outcomes({ outcomes, large = false }: OutcomesProps) {
   const say = useWords(uiWords);
   if (outcomes.length === 0) return <span className="muted">{say('no_outcomes')}</span>;
   const counts = new Map<RunState, number>();
   for (const { state } of outcomes) counts.set(state, (counts.get(state) ?? 0) + 1);
   const list = [...counts].map(([state, count]) => `${count} ${say(`state.${state}`)}`).join(', ');
-  return (
+  const scale = large ? LARGE_STEP / STEP : 1;
+  const bars = (
     <svg
       className={classes.outcomes}
       role="img"
       aria-label={say('outcomes', { list })}
-      viewBox={`0 0 ${outcomes.length * 5} 16`}
-      width={outcomes.length * 5}
-      height={16}
+      viewBox={`0 0 ${outcomes.length * STEP} ${TALL}`}
+      width={outcomes.length * STEP * scale}
+      height={TALL * scale}
     >
       <title>{list}</title>
       {outcomes.map((outcome, index) => {
-        const height = HEIGHTS[outcome.state] ?? 16;
+        const height = HEIGHTS[outcome.state] ?? TALL;
         return (
           <rect
             key={outcome.run}
             data-tone={stateLooks[outcome.state]?.tone ?? 'slate'}
-            x={index * 5}
-            y={16 - height}
+            x={index * STEP}
+            y={(TALL - height) / 2}
             width={3.5}
             height={height}
             rx={1}
@@ -139,5 +152,14 @@ export function Outcomes({ outcomes }: { outcomes: readonly Outcome[] }) {
         );
       })}
     </svg>
+  );
+  if (!large) return bars;
+  return (
+    <div className={classes.large}>
+      {bars}
+      <span className="muted" aria-hidden>
+        {list}
+      </span>
+    </div>
   );
 }

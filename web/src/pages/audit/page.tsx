@@ -8,7 +8,7 @@ import { groupsQuery, itemsOf, paged } from '#/api/queries';
 import { known, useWords } from '#/i18n';
 import { actorText } from '#/lib/actor';
 import { useNow } from '#/lib/now';
-import { FilterBox } from '#/ui/filter';
+import { FilterBox, Filters } from '#/ui/filter';
 import { GroupSelect } from '#/ui/group';
 import { List } from '#/ui/list';
 import { Page } from '#/ui/page';
@@ -159,7 +159,7 @@ export function AuditPage() {
 
   return (
     <Page title={say('title')} subtitle={say('subtitle')} fill>
-      <div className={classes.filters}>
+      <Filters>
         <FilterBox value={search.target ?? ''} onChange={onTarget} placeholder={say('target_filter')} />
         <FilterBox
           value={search.actor ?? ''}
@@ -200,7 +200,7 @@ export function AuditPage() {
           w={140}
         />
         <GroupSelect value={search.group} onChange={(group) => change({ group })} />
-      </div>
+      </Filters>
       <List
         query={list}
         label={say('title')}

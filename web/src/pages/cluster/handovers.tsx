@@ -193,8 +193,13 @@ function Lanes({
       return { room, marks };
     });
   }, [rooms, handOvers, from, to]);
-  const edge = (at: number) =>
-    to - from > 36 * HOUR ? instant(new Date(at), zone).slice(5, 16) : clock(new Date(at), zone).slice(0, 5);
+  const hours = (to - from) / HOUR;
+  /** Days where there are several; where it may be another day, that of both ends. */
+  const edge = (share: number) => {
+    const at = new Date(from + (to - from) * share);
+    if (hours > 36) return instant(at, zone).slice(5, 10);
+    return hours > 12 && (share === 0 || share === 1) ? instant(at, zone).slice(5, 16) : clock(at, zone).slice(0, 5);
+  };
   return (
     <figure className={classes.lanes} aria-label={say('timeline')}>
       {lanes.map(({ room, marks }) => (
@@ -235,7 +240,7 @@ function Lanes({
       <div className={classes.axis}>
         {[0, 0.25, 0.5, 0.75, 1].map((share) => (
           <span key={share} className="num">
-            {edge(from + (to - from) * share)}
+            {edge(share)}
           </span>
         ))}
       </div>

@@ -69,6 +69,14 @@ export function ClusterPage() {
         <Empty title={say('empty')}>{say('empty_hint')}</Empty>
       ) : (
         <>
+          <p className={`muted ${classes.legend}`}>
+            <span>
+              <IconBellRinging size={13} /> {say('legend_owner')}
+            </span>
+            <span>
+              <IconShield size={13} /> {say('legend_standby')}
+            </span>
+          </p>
           <div className={classes.rooms}>
             {rooms.map((room) => (
               <section key={room.name} className={classes.room} aria-label={room.name || say('no_room')}>
@@ -89,14 +97,6 @@ export function ClusterPage() {
               </section>
             ))}
           </div>
-          <p className={classes.legend}>
-            <span className={classes.chip} data-owner="true">
-              <IconBellRinging size={12} /> {say('legend_owner')}
-            </span>
-            <span className={classes.chip} data-owner="false">
-              <IconShield size={12} /> {say('legend_standby')}
-            </span>
-          </p>
           <HandOvers
             rooms={rooms.map((room) => room.name)}
             group={search.group}

@@ -10,6 +10,7 @@ import { useWords } from '#/i18n';
 import { inBulk } from '#/lib/bulk';
 import { count } from '#/lib/time';
 import { Confirm } from '#/ui/confirm';
+import { Filters } from '#/ui/filter';
 import { GroupSelect } from '#/ui/group';
 import { List } from '#/ui/list';
 import { Page } from '#/ui/page';
@@ -121,7 +122,7 @@ export function DeadLettersPage() {
         )
       }
     >
-      <div style={{ display: 'flex', flexWrap: 'wrap', gap: 8 }}>
+      <Filters>
         <Select
           data-filter
           aria-label={say('job')}
@@ -136,17 +137,15 @@ export function DeadLettersPage() {
         />
         <Select
           aria-label={say('range')}
-          data={[
-            { value: 'all', label: say('range.all') },
-            ...(Object.keys(ranges) as Range[]).map((range) => ({ value: range, label: say(`range.${range}`) })),
-          ]}
-          value={range ?? 'all'}
-          onChange={(range) => change({ from: range === 'all' || range === null ? undefined : range })}
-          allowDeselect={false}
+          placeholder={say('range.all')}
+          data={(Object.keys(ranges) as Range[]).map((range) => ({ value: range, label: say(`range.${range}`) }))}
+          value={range ?? null}
+          onChange={(range) => change({ from: range ?? undefined })}
+          clearable
           w={150}
         />
         <GroupSelect value={search.group} onChange={(group) => change({ group, job: undefined })} />
-      </div>
+      </Filters>
       <BulkBar count={chosen.length} onClear={() => setSelected(new Set())}>
         {mayAct && (
           <>

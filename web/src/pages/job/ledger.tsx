@@ -92,7 +92,7 @@ export function Ledger({ job }: { job: Job }) {
   if (list.isPending) return <Loading />;
   if (list.isError && !list.data) return <Failed error={list.error} retry={() => void list.refetch()} />;
   return (
-    <Panel flush>
+    <Panel flush fill>
       <div className={classes.hint}>
         {say('ledger_hint')}
         <Switch
@@ -108,7 +108,7 @@ export function Ledger({ job }: { job: Job }) {
         rows={fires}
         rowKey={(fire) => fire.run ?? fire.fire_time}
         more={list}
-        height={640}
+        height="fill"
         empty={<Empty title={say(onlyNot ? 'all_ran' : 'no_ledger')} />}
       />
     </Panel>

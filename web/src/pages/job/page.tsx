@@ -24,6 +24,7 @@ import { ToneBadge } from '#/ui/state';
 import { Failed, Loading } from '#/ui/states';
 import { tell, tellRefused } from '#/ui/tell';
 import { Ledger } from './ledger';
+import classes from './page.module.css';
 import { JobRuns } from './runs';
 import { Summary } from './summary';
 import { jobWords } from './words';
@@ -34,6 +35,9 @@ const route = getRouteApi('/signed-in/jobs/$job');
 
 const tabs = ['summary', 'runs', 'fires', 'versions'] as const;
 type Tab = (typeof tabs)[number];
+
+/** Those that are one long list. */
+const lists: readonly Tab[] = ['runs', 'fires'];
 
 export function JobPage() {
   const { job: id } = route.useParams();
@@ -51,6 +55,7 @@ function JobView({ job }: { job: Job }) {
   return (
     <Page
       title={job.name}
+      fill={lists.includes(tab)}
       crumbs={[{ label: say('jobs'), to: '/jobs' }, { label: job.name }]}
       aside={
         job.enabled ? (
@@ -67,6 +72,7 @@ function JobView({ job }: { job: Job }) {
       actions={<JobActions job={job} />}
     >
       <Tabs
+        className={classes.tabs}
         value={tab}
         onChange={(tab) =>
           void navigate({ search: { tab: tab === 'summary' ? undefined : (tab ?? undefined) }, replace: true })
@@ -83,10 +89,10 @@ function JobView({ job }: { job: Job }) {
         <Tabs.Panel value="summary">
           <Summary job={job} />
         </Tabs.Panel>
-        <Tabs.Panel value="runs">
+        <Tabs.Panel value="runs" className={classes.list}>
           <JobRuns job={job} />
         </Tabs.Panel>
-        <Tabs.Panel value="fires">
+        <Tabs.Panel value="fires" className={classes.list}>
           <Ledger job={job} />
         </Tabs.Panel>
         <Tabs.Panel value="versions">

@@ -20,6 +20,7 @@ export function JobRuns({ job }: { job: Job }) {
   return (
     <Panel
       flush
+      fill
       title={say('tab.runs')}
       actions={
         <Link to="/runs" search={{ job: String(job.id) }}>
@@ -35,7 +36,7 @@ export function JobRuns({ job }: { job: Job }) {
         more={list}
         total={list.data?.pages[0]?.total ?? undefined}
         totalCapped={list.data?.pages[0]?.total_capped}
-        height={640}
+        height="fill"
         empty={<Empty title={say('no_runs')} />}
       />
     </Panel>

@@ -56,7 +56,7 @@ export function Summary({ job }: { job: Job }) {
           )}
         </Panel>
         <Panel title={say('outcomes')}>
-          {runs && <Outcomes outcomes={runs.map((run) => ({ run: run.id, state: run.state }))} />}
+          {runs && <Outcomes outcomes={runs.map((run) => ({ run: run.id, state: run.state }))} large />}
         </Panel>
         <Panel title={say('params')}>
           <Json value={job.params ?? null} label={say('params')} />

@@ -12,7 +12,7 @@ import { parseDuration } from '#/lib/duration';
 import { newKey } from '#/lib/key';
 import { englishSentence, useSentence } from '#/lib/sentence';
 import { Confirm } from '#/ui/confirm';
-import { FilterBox } from '#/ui/filter';
+import { FilterBox, Filters } from '#/ui/filter';
 import { GroupLink, GroupSelect } from '#/ui/group';
 import { List } from '#/ui/list';
 import { IconToneOn, IconTonePaused } from '#/ui/marks';
@@ -214,7 +214,7 @@ export function JobsPage() {
         )
       }
     >
-      <div className={classes.filters}>
+      <Filters>
         <FilterBox value={search.text ?? ''} onChange={onText} placeholder={say('placeholder')} />
         <GroupSelect value={search.group} onChange={(group) => change({ group })} />
         <Select
@@ -241,7 +241,7 @@ export function JobsPage() {
           clearable
           w={130}
         />
-      </div>
+      </Filters>
       <BulkBar count={selected.size} onClear={() => setSelected(new Set())}>
         {mayAct && (
           <>

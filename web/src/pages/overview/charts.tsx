@@ -16,7 +16,10 @@ export default function Charts({ overview }: { overview: Overview }) {
   // A bar stands over the middle of its step.
   const times = points.map((point) => (Date.parse(point.at) + step / 2) / 1000);
   const millis = (value: number | null | undefined) => (value === null || value === undefined ? null : value / 1000);
-  const range: [number, number] = [Date.parse(overview.from) / 1000, Date.parse(overview.to) / 1000];
+  // The newest step is not over: its end, and with it its bar, lies after now.
+  const newest = points.at(-1);
+  const to = Math.max(Date.parse(overview.to), newest ? Date.parse(newest.at) + step : 0);
+  const range: [number, number] = [Date.parse(overview.from) / 1000, to / 1000];
   const days = range[1] - range[0] > 36 * 3600;
   return (
     <div className={classes.pair}>

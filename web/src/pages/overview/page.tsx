@@ -115,14 +115,24 @@ function Content({ overview, window, group }: { overview: Overview; window: Wind
   );
 }
 
+/** Over the step that is not over and the one before it. */
+function startsPerSecond({ points, to }: Overview): number {
+  const newest = points.slice(-2);
+  const [first] = newest;
+  if (!first) return 0;
+  const seconds = Math.max(1, (Date.parse(to) - Date.parse(first.at)) / 1000);
+  return newest.reduce((sum, point) => sum + point.started, 0) / seconds;
+}
+
 function Figures({ overview, inWindow }: { overview: Overview; inWindow: string }) {
   const say = useWords(overviewWords);
   const stats = useStats();
   const last = stats.at(-1) ?? overview.now;
   const lately = stats.slice(-RATE_SECONDS);
+  // On a page just opened few seconds were heard of: the newest steps of the window know more.
   const rate =
-    lately.length === 0
-      ? overview.now.fires_per_second
+    lately.length < RATE_SECONDS
+      ? startsPerSecond(overview)
       : lately.reduce((sum, second) => sum + second.fires_per_second, 0) / lately.length;
   const { total } = overview;
   const micros = (value: number | null | undefined) =>
@@ -130,7 +140,7 @@ function Figures({ overview, inWindow }: { overview: Overview; inWindow: string 
   return (
     <Panel>
       <div className={classes.figures}>
-        <Figure name={say('fires')} hint={say('last_seconds')}>
+        <Figure name={say('fires')} hint={say(lately.length < RATE_SECONDS ? 'last_steps' : 'last_seconds')}>
           {rate >= 10 ? count(Math.round(rate)) : rate.toFixed(1)}
         </Figure>
         <Figure name={say('running')} hint={say('now')}>
@@ -146,7 +156,7 @@ function Figures({ overview, inWindow }: { overview: Overview; inWindow: string 
           <Duration of={micros(total.lateness_p99_us)} />
         </Figure>
         <Figure name={say('max')} hint={inWindow}>
-          <Lateness of={micros(total.lateness_max_us)} />
+          <Duration of={micros(total.lateness_max_us)} />
         </Figure>
         <Figure name={say('started')} hint={inWindow}>
           {count(total.started)}

@@ -63,6 +63,7 @@ export const overviewWords = defineWords(
     workers_other: '{{count}} workers',
     to_cluster: 'Cluster',
     collecting: 'No figures yet…',
+    last_steps: 'lately',
   },
   {
     title: '总览',
@@ -121,5 +122,6 @@ export const overviewWords = defineWords(
     workers_other: '{{count}} 个执行器',
     to_cluster: '集群',
     collecting: '还没有数据…',
+    last_steps: '近期',
   },
 );

@@ -3,7 +3,7 @@ import { IconX } from '@tabler/icons-react';
 import { type PointerEvent, useRef, useState } from 'react';
 import type { Schemas } from '#/api/client';
 import { useWords } from '#/i18n';
-import { parseDuration } from '#/lib/duration';
+import { formatDuration, parseDuration } from '#/lib/duration';
 import { useZone } from '#/lib/preferences';
 import { count, instant } from '#/lib/time';
 import classes from './histogram.module.css';
@@ -13,6 +13,8 @@ type Bar = Schemas['Bar'];
 
 interface HistogramProps {
   histogram: Schemas['Histogram'];
+  /** What it covers, in words. */
+  span: string;
   /** What is chosen, in milliseconds. */
   chosen: [number, number] | undefined;
   onChoose: (range: [number, number] | undefined) => void;
@@ -24,7 +26,7 @@ const HEIGHT = 56;
 const parts = ['succeeded', 'other', 'skipped', 'missed', 'failed'] as const;
 
 /** Runs over time; dragging over the bars chooses a time. The filters choose one without a mouse. */
-export function Histogram({ histogram, chosen, onChoose }: HistogramProps) {
+export function Histogram({ histogram, span, chosen, onChoose }: HistogramProps) {
   const say = useWords(runsWords);
   const zone = useZone();
   const box = useRef<SVGSVGElement>(null);
@@ -57,6 +59,22 @@ export function Histogram({ histogram, chosen, onChoose }: HistogramProps) {
 
   return (
     <div className={classes.histogram}>
+      <div className={classes.head}>
+        <strong>{`${say('histogram')} · ${span}`}</strong>
+        <span className={classes.legend}>
+          {parts
+            .filter((part) => bars.some((bar) => bar[part] > 0))
+            .map((part) => (
+              <span key={part}>
+                <svg width="8" height="8" aria-hidden="true">
+                  <rect data-part={part} width="8" height="8" rx="1.5" />
+                </svg>
+                {say(`part.${part}`)}
+              </span>
+            ))}
+          <span className="num">{say('histogram_most', { most: count(most), step: formatDuration(step) })}</span>
+        </span>
+      </div>
       <svg
         ref={box}
         role="img"

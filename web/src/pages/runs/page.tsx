@@ -22,7 +22,7 @@ import { formatDuration, parseDuration } from '#/lib/duration';
 import { useNow } from '#/lib/now';
 import { Choice } from '#/ui/choice';
 import { Confirm } from '#/ui/confirm';
-import { FilterBox } from '#/ui/filter';
+import { FilterBox, Filters } from '#/ui/filter';
 import { GroupSelect } from '#/ui/group';
 import { List } from '#/ui/list';
 import { Notice } from '#/ui/notice';
@@ -32,7 +32,6 @@ import { Empty } from '#/ui/states';
 import { BulkBar } from '#/ui/table';
 import { tell, tellRefused } from '#/ui/tell';
 import { uiWords } from '#/ui/words';
-import classes from '../jobs/page.module.css';
 import { useRunColumns } from './columns';
 import { Histogram } from './histogram';
 import { type Maker, makers, type Range, ranges, readQualifiers, writeQualifiers } from './qualifiers';
@@ -186,7 +185,7 @@ export function RunsPage() {
 
   return (
     <Page title={say('title')} fill>
-      <div className={classes.filters}>
+      <Filters>
         <FilterBox
           value={box}
           onChange={(text) => void onBox(text)}
@@ -214,15 +213,11 @@ export function RunsPage() {
         />
         <Select
           aria-label={say('range')}
-          data={[
-            { value: 'all', label: say('range.all') },
-            ...ranges.map((range) => ({ value: range, label: say(`range.${range}`) })),
-          ]}
-          value={range ?? 'all'}
-          onChange={(range) =>
-            change({ range: range === 'all' || range === null ? undefined : range, from: undefined, to: undefined })
-          }
-          allowDeselect={false}
+          placeholder={say('range.all')}
+          data={ranges.map((range) => ({ value: range, label: say(`range.${range}`) }))}
+          value={range ?? null}
+          onChange={(range) => change({ range: range ?? undefined, from: undefined, to: undefined })}
+          clearable
           w={150}
         />
         <Select
@@ -247,11 +242,12 @@ export function RunsPage() {
           w={140}
         />
         <GroupSelect value={search.group} onChange={(group) => change({ group, job: undefined })} />
-      </div>
+      </Filters>
       {complaint && <Notice tone="orange">{complaint}</Notice>}
       {histogram.data && (
         <Histogram
           histogram={histogram.data}
+          span={say(`range.${range ?? HISTOGRAM}`)}
           chosen={search.from && search.to ? [Date.parse(search.from), Date.parse(search.to)] : undefined}
           onChoose={(range) =>
             change({

@@ -53,6 +53,7 @@ export const runsWords = defineWords(
     box_no_job: 'There is no job {{name}}.',
     box_no_group: 'There is no task group {{name}}.',
     box_no_worker: 'No worker {{name}} is connected.',
+    histogram_most: 'up to {{most}} in {{step}}',
   },
   {
     title: '执行记录',
@@ -101,5 +102,6 @@ export const runsWords = defineWords(
     box_no_job: '没有任务 {{name}}。',
     box_no_group: '没有任务分组 {{name}}。',
     box_no_worker: '没有已连接的执行器 {{name}}。',
+    histogram_most: '每 {{step}} 最多 {{most}} 次',
   },
 );

@@ -32,7 +32,7 @@ export function SettingsPage() {
         </div>
         <div className={classes.column}>
           <About />
-          <Panel title={say('keyboard')}>
+          <Panel title={say('keyboard')} className="with-keyboard">
             <Keys />
           </Panel>
         </div>

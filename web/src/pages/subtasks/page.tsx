@@ -59,6 +59,7 @@ function SubtasksView({ run }: { run: RunDetail }) {
   return (
     <Page
       title={say('title', { job: run.job_name ?? String(run.job) })}
+      fill
       crumbs={[
         { label: say('runs'), to: '/runs' },
         ...(run.job_name ? [{ label: run.job_name, to: `/jobs/${run.job}` }] : []),
@@ -182,7 +183,7 @@ function List({ run, failed, live }: { run: string; failed: number; live: boolea
     (key: string) => void navigate({ search: (before) => ({ ...before, key: key || undefined }), replace: true }),
     [navigate],
   );
-  const columns: Column<Subtask>[] = [
+  const columns: (Column<Subtask> | false)[] = [
     { id: 'state', header: say('state'), width: 118, cell: (subtask) => <SubtaskState state={subtask.state} /> },
     {
       id: 'key',
@@ -204,9 +205,16 @@ function List({ run, failed, live }: { run: string; failed: number; live: boolea
       width: 100,
       align: 'right',
       from: 800,
-      cell: (subtask) => <span className="num">{subtask.attempt || '–'}</span>,
+      cell: (subtask) => <span className="num">{subtask.attempt}</span>,
     },
-    { id: 'worker', header: say('worker'), width: 130, from: 900, cell: (subtask) => subtask.worker ?? '–' },
+    // Only those that run have one.
+    subtasks.some((subtask) => subtask.worker) && {
+      id: 'worker',
+      header: say('worker'),
+      width: 130,
+      from: 900,
+      cell: (subtask) => subtask.worker ?? '–',
+    },
     {
       id: 'error',
       header: onlyFailed ? say('error') : say('payload'),
@@ -225,6 +233,7 @@ function List({ run, failed, live }: { run: string; failed: number; live: boolea
     <Panel
       title={onlyFailed ? say('failures') : say('all')}
       flush
+      fill
       actions={
         <>
           <div className={classes.search}>
@@ -249,11 +258,11 @@ function List({ run, failed, live }: { run: string; failed: number; live: boolea
       ) : (
         <Table
           label={onlyFailed ? say('failures') : say('all')}
-          columns={columns}
+          columns={columns.filter((column) => column !== false)}
           rows={subtasks}
           rowKey={(subtask) => subtask.index}
           more={list}
-          height={560}
+          height="fill"
           rowHeight={36}
           empty={<Empty title={onlyFailed && !search.key ? say('no_failures') : say('empty')} compact />}
         />

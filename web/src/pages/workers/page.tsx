@@ -7,7 +7,7 @@ import { groupsQuery, itemsOf, workersQuery } from '#/api/queries';
 import { useCan } from '#/api/session';
 import { useWords } from '#/i18n';
 import { count } from '#/lib/time';
-import { FilterBox } from '#/ui/filter';
+import { FilterBox, Filters } from '#/ui/filter';
 import { GroupSelect } from '#/ui/group';
 import { Page, Panel } from '#/ui/page';
 import { Empty, Failed, Loading } from '#/ui/states';
@@ -54,7 +54,7 @@ export function WorkersPage() {
         `${say('workers', { count: all.length })} · ${say('running_count', { count: count(running) })}`
       }
     >
-      <div style={{ display: 'flex', flexWrap: 'wrap', gap: 8 }}>
+      <Filters>
         <FilterBox value={search.text ?? ''} onChange={onText} placeholder={say('filter')} />
         <GroupSelect value={search.group} onChange={(group) => change({ group })} />
         <Select
@@ -66,7 +66,7 @@ export function WorkersPage() {
           clearable
           w={170}
         />
-      </div>
+      </Filters>
       {list.isPending ? (
         <Loading />
       ) : list.isError && !list.data ? (
