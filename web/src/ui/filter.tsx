@@ -77,8 +77,7 @@ export function FilterBox({
           </Kbd>
         ) : null
       }
-      className={classes.box}
-      data-wide={wide}
+      className={wide ? `${classes.box} ${classes.wide}` : classes.box}
     />
   );
 }

@@ -33,7 +33,7 @@ export function useDeadLetterColumns({ onRetry, onDiscard }: ColumnsProps): Colu
       </Link>
     );
     return [
-      { id: 'state', header: ui('state'), width: 124, from: 430, cell: (run) => <StateBadge state={run.state} /> },
+      { id: 'state', header: ui('state'), width: 130, from: 430, cell: (run) => <StateBadge state={run.state} /> },
       { id: 'job', header: say('job'), width: 210, from: REASONS, cell: jobLink },
       {
         id: 'job_and_reason',

@@ -19,7 +19,7 @@ import { IconToneOn, IconTonePaused } from '#/ui/marks';
 import { Page } from '#/ui/page';
 import { Outcomes, ToneBadge } from '#/ui/state';
 import { Empty } from '#/ui/states';
-import { BulkBar, type Column } from '#/ui/table';
+import { BulkBar, type Column, TwoLines } from '#/ui/table';
 import { tell, tellRefused } from '#/ui/tell';
 import { Lateness, Time } from '#/ui/time';
 import classes from './page.module.css';
@@ -74,17 +74,11 @@ export function JobsPage() {
     [navigate, say],
   );
 
-  const name: Pick<Column<Job>, 'header' | 'cell'> = {
-    header: say('name'),
-    cell: (job) => (
-      <div className={classes.name}>
-        <Link to="/jobs/$job" params={{ job: String(job.id) }} className="plain ellipsis" preload="intent">
-          <strong>{job.name}</strong>
-        </Link>
-        {job.kind === 'parallel' && <span className={classes.kind}>{say('kind.parallel')}</span>}
-      </div>
-    ),
-  };
+  const jobLink = (job: Job) => (
+    <Link to="/jobs/$job" params={{ job: String(job.id) }} className="plain ellipsis" preload="intent">
+      <strong className={classes.name}>{job.name}</strong>
+    </Link>
+  );
   const nextFire = (job: Job) =>
     job.enabled && job.next_fires[0] ? (
       <Time at={job.next_fires[0]} show="relative" />
@@ -97,8 +91,25 @@ export function JobsPage() {
     </ToneBadge>
   );
   const columns: Column<Job>[] = [
-    { id: 'name', ...name, width: 215, from: WIDE },
-    { id: 'name_alone', ...name, until: WIDE },
+    {
+      id: 'name',
+      header: say('name'),
+      width: 215,
+      from: WIDE,
+      cell: (job) => (
+        <div className={classes.nameAndKind}>
+          {jobLink(job)}
+          {job.kind === 'parallel' && <span className={classes.kind}>{say('kind.parallel')}</span>}
+        </div>
+      ),
+    },
+    {
+      id: 'name_above_kind',
+      header: say('name'),
+      until: WIDE,
+      cell: (job) =>
+        job.kind === 'parallel' ? <TwoLines first={jobLink(job)} second={say('kind.parallel')} /> : jobLink(job),
+    },
     {
       id: 'status',
       header: say('status'),
@@ -123,7 +134,7 @@ export function JobsPage() {
     {
       id: 'next_or_paused',
       header: say('next'),
-      width: 112,
+      width: 122,
       until: WIDE,
       cell: (job) => (job.enabled ? nextFire(job) : paused),
     },

@@ -29,7 +29,7 @@ export function useRunColumns({ job: withJob = true }: { job?: boolean } = {}): 
       </Link>
     );
     const columns: (Column<Run> | false)[] = [
-      { id: 'state', header: ui('state'), width: 122, cell: (run) => <StateBadge state={run.state} /> },
+      { id: 'state', header: ui('state'), width: 130, cell: (run) => <StateBadge state={run.state} /> },
       withJob && { id: 'job', header: say('job'), from: BESIDE, cell: jobLink },
       withJob && {
         id: 'job_and_when',
