@@ -39,8 +39,7 @@ export function useTokenColumns({ tab, groupName, personName, onRevoke }: Column
           first={name(token)}
           second={
             <>
-              <Expiry at={token.expires_at} /> · {tab === 'mine' ? atMost(token) : scope(token)} ·{' '}
-              <span className="mono">{token.prefix}…</span>
+              <span className="mono">{token.prefix}…</span> · {tab === 'mine' ? atMost(token) : scope(token)}
             </>
           }
         />
@@ -70,8 +69,7 @@ export function useTokenColumns({ tab, groupName, personName, onRevoke }: Column
     {
       id: 'expires',
       header: say('expires'),
-      width: 112,
-      from: BESIDE,
+      width: 100,
       cell: (token) => <Expiry at={token.expires_at} />,
     },
     {
