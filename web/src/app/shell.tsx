@@ -31,6 +31,7 @@ import { chooseLanguage, currentLanguage, type Language, languages, useWords } f
 import { chooseZone, useZoneChoice } from '#/lib/preferences';
 import { useShortcuts } from '#/lib/shortcuts';
 import { BellMark } from '#/ui/bell';
+import { useTouchedTimes } from '#/ui/touched-times';
 import { Help } from './help';
 import { navigation } from './navigation';
 import { Palette } from './palette';
@@ -84,6 +85,7 @@ export function Shell() {
     [navigate, openHelp, setColorScheme],
   );
   useShortcuts(shortcuts);
+  useTouchedTimes();
 
   return (
     <div className={classes.shell}>
