@@ -11,7 +11,7 @@ export const appWords = defineWords(
     'nav.cluster': 'Cluster',
     'nav.workers': 'Workers',
     'nav.dead_letters': 'Dead letters',
-    'nav.users': 'People and permissions',
+    'nav.users': 'People',
     'nav.tokens': 'Tokens',
     'nav.audit': 'Audit',
     'nav.settings': 'Settings',

@@ -45,7 +45,7 @@ export const overviewWords = defineWords(
     slo_over: 'Objective missed',
     next: 'Next fires',
     no_next: 'Nothing is planned.',
-    worst: 'Latest starts',
+    worst: 'Most delayed starts',
     no_worst: 'No start was late.',
     trouble: 'Latest trouble',
     no_trouble: 'Nothing failed, died, timed out or was missed.',
