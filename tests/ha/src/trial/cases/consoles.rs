@@ -43,7 +43,8 @@ async fn two_consoles_end(trial: &mut Trial<'_>, pages: bool) {
     let chosen = trial.pick(3, 2);
     let names =
         chosen.iter().map(|place| trial.lab.consoles[*place].name.clone()).collect::<Vec<_>>().join(" and ");
-    let broken = trial.fault(format!("{} of {names}", if how == Exit::Killed { "kill -9" } else { "SIGTERM" }));
+    let broken =
+        trial.fault(format!("{} of {names}", if how == Exit::Killed { "kill -9" } else { "SIGTERM" }));
     let from = now_ms();
     for place in &chosen {
         trial.end(&trial.lab.consoles[*place], how).await;
