@@ -51,9 +51,13 @@ pub fn all() -> Vec<&'static Case> {
         soak::CASES,
     ];
     let mut cases: Vec<&Case> = lists.into_iter().flatten().collect();
-    // T before F, numbers by their value, forms by their names.
-    cases.sort_by_key(|case| (case.name.starts_with('F'), number(case.name), case.name));
+    cases.sort_by_key(|case| place(case.name));
     cases
+}
+
+/// Where a case stands in the table: T before F, numbers by their value, forms by their names.
+pub fn place(name: &str) -> (bool, u32, &str) {
+    (name.starts_with('F'), number(name), name)
 }
 
 /// The cases of these names: a whole name, the number of several forms (`F1`), `quick` or `all`. Errors name what is unknown.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::cases::place;
 use crate::checker::record::{FaultSpan, Machine, Record};
 use crate::checker::trial::{Distribution, Figures, Verdict};
 
@@ -134,20 +135,17 @@ fn line_of(late: &Distribution) -> String {
     )
 }
 
-/// The outcomes as a table in Markdown, a line for each case.
+/// The outcomes as a table in Markdown, a line for each case, in the order of the fault table.
 pub fn table(outcomes: &[Outcome]) -> String {
-    let mut cases: Vec<(&str, Vec<&Outcome>)> = Vec::new();
+    let mut cases: BTreeMap<_, Vec<&Outcome>> = BTreeMap::new();
     for outcome in outcomes {
-        match cases.iter_mut().find(|(case, _)| *case == outcome.case) {
-            Some((_, list)) => list.push(outcome),
-            None => cases.push((&outcome.case, vec![outcome])),
-        }
+        cases.entry(place(&outcome.case)).or_default().push(outcome);
     }
     let mut text = String::from(
         "| case | fault | trials | kept | fires | lost | doubled | not started | excused | late p50 / p99 / max during, ms | within 20 ms | takeovers | normal after |\n\
          |---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
-    for (case, list) in cases {
+    for ((_, _, case), list) in cases {
         let sum = |count: fn(&Figures) -> u64| {
             list.iter().map(|outcome| count(&outcome.verdict.figures)).sum::<u64>()
         };
@@ -243,33 +241,6 @@ fn kind_of(what: &str) -> String {
         words.push(word);
     }
     words.join(" ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::kind_of;
-
-    #[test]
-    fn kinds_of_faults_leave_out_what_was_drawn() {
-        for (what, kind) in [
-            ("kill -9 of server-2", "kill -9 of server-n"),
-            (
-                "kill -9 of server-1 during the parallel run 1m7xqf0sd",
-                "kill -9 of server-n during the parallel run",
-            ),
-            (
-                "the clocks of server-1 and server-3 jump by [812, -1204] ms",
-                "the clocks of server-n and server-n jump by n ms",
-            ),
-            ("kill -9 of ZooKeeper 3 (the leader is 2)", "kill -9 of ZooKeeper n (the leader is n)"),
-            (
-                "worker-2 cut from server-1, server-3 for 8.5 s",
-                "worker-n cut from server-n, server-n for n s",
-            ),
-        ] {
-            assert_eq!(kind_of(what), kind);
-        }
-    }
 }
 
 /// Replaces what stands between the marks of a document by the table.
@@ -383,4 +354,31 @@ pub fn summary(outcomes: &[Outcome]) -> String {
     let list = broken.iter().map(|(kind, count)| format!("{kind} in {count}")).collect::<Vec<_>>().join(", ");
     let broken = if list.is_empty() { "nothing was broken".to_owned() } else { format!("broken: {list}") };
     format!("{} trials, {kept} kept every promise; {broken}", outcomes.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::kind_of;
+
+    #[test]
+    fn kinds_of_faults_leave_out_what_was_drawn() {
+        for (what, kind) in [
+            ("kill -9 of server-2", "kill -9 of server-n"),
+            (
+                "kill -9 of server-1 during the parallel run 1m7xqf0sd",
+                "kill -9 of server-n during the parallel run",
+            ),
+            (
+                "the clocks of server-1 and server-3 jump by [812, -1204] ms",
+                "the clocks of server-n and server-n jump by n ms",
+            ),
+            ("kill -9 of ZooKeeper 3 (the leader is 2)", "kill -9 of ZooKeeper n (the leader is n)"),
+            (
+                "worker-2 cut from server-1, server-3 for 8.5 s",
+                "worker-n cut from server-n, server-n for n s",
+            ),
+        ] {
+            assert_eq!(kind_of(what), kind);
+        }
+    }
 }
