@@ -237,26 +237,8 @@ pub(super) fn read_life(mut row: Row) -> Result<Life, StoreError> {
     })
 }
 
-const LIFE_COLUMNS: &[&str] = &[
-    "fire_time",
-    "job",
-    "ordinal",
-    "shard",
-    "epoch",
-    "job_version",
-    "trigger_kind",
-    "worker",
-    "plan_no",
-    "attempt",
-    "state",
-    "due_at",
-    "start_by",
-    "started_at",
-    "finished_at",
-    "reason_code",
-    "reason_detail",
-    "result",
-];
+/// All but what a run is given when it is made and keeps: params and trace stand last in [`COLUMNS`].
+const LIFE_COLUMNS: &[&str] = COLUMNS.split_at(COLUMNS.len() - 2).0;
 
 pub(super) fn push_life(values: &mut Vec<Value>, life: Life) {
     values.extend(values![
