@@ -40,6 +40,9 @@ pub(crate) trait Database: Send {
     /// Ends a SELECT that locks its rows until the transaction ends; empty where writers are alone anyhow.
     const FOR_UPDATE: &'static str;
 
+    /// Ends a SELECT that keeps its rows as they are until the transaction ends, and lets others keep them so, too; empty as above.
+    const FOR_SHARE: &'static str;
+
     /// An expression that tells which database answers.
     const INSTANCE: &'static str;
 

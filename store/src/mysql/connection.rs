@@ -156,6 +156,8 @@ fn push_keys(sql: &mut String, keys: &[RunKey]) {
 
 impl Database for MysqlConnection {
     const FOR_UPDATE: &'static str = "FOR UPDATE";
+    // MariaDB does not know FOR SHARE; both know this.
+    const FOR_SHARE: &'static str = "LOCK IN SHARE MODE";
     // Servers of one replication have different ids; names and ports tell others apart.
     const INSTANCE: &'static str = "CONCAT_WS(' ', @@server_id, @@hostname, @@port)";
     const ASSIGNS: bool = true;

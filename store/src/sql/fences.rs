@@ -9,7 +9,9 @@ use crate::StoreError;
 use crate::database::{Database, number_of, placeholders};
 use crate::value::Value;
 
-/// The epochs and job sets of shards, whose rows stay locked until the transaction ends: nobody claims them in between.
+/// The epochs and job sets of shards, whose rows stay as they are until the transaction ends: nobody claims them or edits their jobs in
+/// between. The lock is shared, so that those who only need to know do not wait for each other's commits; whoever changes a shard's row locks
+/// it for itself from the start, since two that shared it first would wait for each other.
 pub(super) struct Epochs(BTreeMap<ShardId, (Epoch, JobsVersion)>);
 
 impl Epochs {
@@ -32,7 +34,7 @@ impl Epochs {
         let sql = format!(
             "SELECT shard, epoch, jobs_version FROM shard WHERE shard IN ({}) ORDER BY shard {}",
             placeholders(numbers.len()),
-            D::FOR_UPDATE
+            D::FOR_SHARE
         );
         let wanted = numbers.keys().copied().map(Value::from).collect();
         for mut row in db.query(&sql, wanted).await? {

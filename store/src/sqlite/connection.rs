@@ -189,6 +189,7 @@ fn read(value: ValueRef<'_>) -> Value {
 
 impl Database for SqliteConnection {
     const FOR_UPDATE: &'static str = "";
+    const FOR_SHARE: &'static str = "";
     const INSTANCE: &'static str = "'the file'";
     const ASSIGNS: bool = false;
 
