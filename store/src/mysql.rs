@@ -1,8 +1,9 @@
 //! The MySQL backend, for clusters: MySQL 8 or MariaDB 10.6 and later, one writable endpoint.
 //!
 //! Every operation has a deadline. When it passes, or the connection breaks, the answer is [`StoreError::Unavailable`]: what was asked may
-//! have happened. A connection whose transaction was cut off in the middle is closed, never used again. Dead-locks are tried again while
-//! there is time, because the server has undone everything.
+//! have happened. So it is when another database answers at the address: connections to the one before it may say nothing for ever. A
+//! connection whose transaction was cut off in the middle is closed, never used again. Dead-locks are tried again while there is time,
+//! because the server has undone everything.
 
 mod connection;
 mod errors;
@@ -12,12 +13,13 @@ mod migrations;
 use std::time::{Duration, Instant};
 
 use mysql_async::{Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts};
+use tokio::sync::watch;
 
 use crate::database::{Backend, Operation, ShardNumbers};
 use crate::sql::jobs;
 use crate::{MigrationReport, StoreError};
 use connection::MysqlConnection;
-use errors::{refused_url, timed_out};
+use errors::{abandoned, refused_url, timed_out};
 
 /// Where and how to connect.
 #[derive(Clone)]
@@ -52,6 +54,8 @@ pub struct MysqlStore {
     pool: Pool,
     timeout: Duration,
     numbers: ShardNumbers,
+    /// Which database answered last, once somebody has asked.
+    answering: watch::Sender<Option<String>>,
 }
 
 /// How a transaction begins and ends.
@@ -97,7 +101,12 @@ impl MysqlStore {
             // A socket file would bypass the address that was configured.
             .prefer_socket(false)
             .stmt_cache_size(0);
-        Ok(Self { pool: Pool::new(opts), timeout: config.timeout, numbers: ShardNumbers::default() })
+        Ok(Self {
+            pool: Pool::new(opts),
+            timeout: config.timeout,
+            numbers: ShardNumbers::default(),
+            answering: watch::Sender::new(None),
+        })
     }
 
     async fn within_deadline<T, F>(
@@ -122,10 +131,21 @@ impl MysqlStore {
                 tries += 1;
             }
         };
-        match tokio::time::timeout(self.timeout, tries).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(timed_out(action, self.timeout)),
+        tokio::select! {
+            outcome = tokio::time::timeout(self.timeout, tries) => match outcome {
+                Ok(outcome) => outcome,
+                Err(_) => Err(timed_out(action, self.timeout)),
+            },
+            () = self.replaced() => Err(abandoned(action)),
         }
+    }
+
+    /// Returns when another database answers than when it was called.
+    async fn replaced(&self) {
+        let mut answering = self.answering.subscribe();
+        let before = answering.borrow_and_update().clone();
+        // The sender lives as long as the store.
+        let _ = answering.wait_for(|now| before.is_some() && *now != before).await;
     }
 
     async fn try_once<T, F>(&self, action: &'static str, scope: Scope, operation: &F) -> Result<T, StoreError>
@@ -200,10 +220,13 @@ impl Backend for MysqlStore {
     }
 
     async fn answering(&self) -> Result<String, StoreError> {
-        self.within_deadline("ask which database answers", Scope::Statements, |db| {
-            Box::pin(jobs::instance(db))
-        })
-        .await
+        let answer = self
+            .within_deadline("ask which database answers", Scope::Statements, |db| {
+                Box::pin(jobs::instance(db))
+            })
+            .await?;
+        self.answering.send_if_modified(|known| known.replace(answer.clone()).as_ref() != Some(&answer));
+        Ok(answer)
     }
 
     async fn shut(&self) {

@@ -14,6 +14,9 @@ use carillon_store::mysql::{MysqlConfig, MysqlStore};
 use carillon_store::{CatalogStore, SharedStore, Store, StoreError, conformance};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 /// The URL of the server to test with; none, loudly, where none is given and none is required.
 fn server() -> Option<String> {
@@ -320,6 +323,100 @@ async fn a_server_that_says_nothing_or_dies_is_unavailable_within_the_deadline_a
     assert_eq!(patient.group(group(1).id).await.unwrap(), Some(group(1)), "acknowledged, so it survived");
     patient.close().await;
     store.close().await;
+}
+
+/// The way to a server that another one takes over: connections that were there say nothing any longer, and end when they are used again;
+/// whoever connects from then on finds a server with another name.
+struct TakenOver {
+    address: std::net::SocketAddr,
+    by_another: watch::Sender<bool>,
+}
+
+impl TakenOver {
+    async fn before(server: String, host: String) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, by_another) = (listener.local_addr().unwrap(), watch::Sender::new(false));
+        let taken = by_another.clone();
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(Self::relay(client, server.clone(), host.clone(), taken.subscribe()));
+            }
+        });
+        Self { address, by_another }
+    }
+
+    async fn relay(mut client: TcpStream, server: String, host: String, mut taken: watch::Receiver<bool>) {
+        let mut server = TcpStream::connect(server).await.unwrap();
+        let of_other = *taken.borrow_and_update();
+        let (mut asked, mut answered) = (vec![0; 65_536], vec![0; 65_536]);
+        loop {
+            tokio::select! {
+                Ok(count) = client.read(&mut asked) => {
+                    if count == 0 || *taken.borrow() != of_other {
+                        return;
+                    }
+                    server.write_all(&asked[..count]).await.unwrap();
+                }
+                Ok(count) = server.read(&mut answered), if *taken.borrow() == of_other => {
+                    if count == 0 {
+                        return;
+                    }
+                    let mut answer = answered[..count].to_vec();
+                    if of_other {
+                        for at in 0..answer.len().saturating_sub(host.len()) {
+                            if answer[at..].starts_with(host.as_bytes()) {
+                                answer[at] = b'?';
+                            }
+                        }
+                    }
+                    client.write_all(&answer).await.unwrap();
+                }
+                Ok(()) = taken.changed() => {}
+            }
+        }
+    }
+}
+
+/// A crashed host says nothing when its address goes to another one, and nobody would wait for it to the end of a deadline.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_asked_of_a_server_is_given_up_once_another_one_answers() {
+    let Some(server) = server() else { return };
+    let database = Database::create(server, "taken_over").await;
+    let host: Option<String> = database.connection().await.query_first("SELECT @@hostname").await.unwrap();
+    let opts = Opts::from_url(&database.url).unwrap();
+    let direct = format!("{}:{}", opts.ip_or_hostname(), opts.tcp_port());
+    let way = TakenOver::before(direct.clone(), host.unwrap()).await;
+    let url = database.url.replace(&direct, &way.address.to_string());
+    let deadline = Duration::from_secs(60);
+    let config = MysqlConfig { timeout: deadline, ..MysqlConfig::new(url) };
+    let store = Arc::new(MysqlStore::connect(config).unwrap());
+    store.migrate().await.unwrap();
+    store.create_group(&group(1), Timestamp::EPOCH).await.unwrap();
+    let before = store.instance().await.unwrap();
+    let lock = lock_a_group(&database).await;
+    let deleting = tokio::spawn({
+        let store = store.clone();
+        async move { store.delete_group(group(1).id).await }
+    });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!deleting.is_finished(), "the row is locked");
+
+    way.by_another.send_replace(true);
+    let begun = Instant::now();
+    let after = loop {
+        match store.instance().await {
+            Ok(answer) => break answer,
+            Err(error) => assert!(error.is_retryable() && begun.elapsed() < deadline, "{error:?}"),
+        }
+    };
+    assert_ne!(before, after);
+    let given_up = deleting.await.unwrap().unwrap_err();
+    assert!(given_up.is_unknown(), "{given_up:?}");
+    assert!(begun.elapsed() < deadline / 2, "{:?}", begun.elapsed());
+    lock.disconnect().await.unwrap();
+    serves_again(&store).await;
+    store.close().await;
+    database.drop().await;
 }
 
 /// Asks until it answers, as any loop would.

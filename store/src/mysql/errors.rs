@@ -38,6 +38,11 @@ pub(super) fn timed_out(action: &'static str, after: Duration) -> StoreError {
     StoreError::Unavailable { action, source: format!("no answer within {after:?}").into() }
 }
 
+pub(super) fn abandoned(action: &'static str) -> StoreError {
+    let why = "another database answers since; the one that was asked may have failed over";
+    StoreError::Unavailable { action, source: why.into() }
+}
+
 /// The URL itself is not told, because it holds a password.
 pub(super) fn refused_url(error: UrlError) -> StoreError {
     let why = match error {
