@@ -15,6 +15,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::change::{Advance, Move, Slice, TriggeredRun};
+use crate::concern::Concern;
 use crate::ids::{
     AttemptNo, Epoch, Incarnation, JobId, JobVersion, JobsVersion, PlanNo, RunKey, ShardId, TraceId,
 };
@@ -78,7 +79,8 @@ pub struct EngineConfig {
     pub standby_leads: [Span; 2],
     /// A standby tries to take over a shard whose planning lags not more often than this (2 s).
     pub take_over_every: Span,
-    /// After a change of owner a standby leaves the new one this long before it takes over for lack of planning (30 s), against flapping.
+    /// After a change of owner a standby leaves the new one this long before it takes over for lack of planning (30 s), against flapping; but
+    /// not longer than the plan lasts.
     pub minimum_hold: Span,
 }
 
@@ -298,8 +300,8 @@ pub struct TriggerRequest {
     pub trace: Option<TraceId>,
 }
 
-/// What the engine wants done. Effects on the store must be carried out in order; each is safe to repeat, so a failure is met by doing it
-/// again (after reading back where the docs of the store say so).
+/// What the engine wants done. Effects on the store must be carried out in order as far as they concern the same ([`Effect::concern`]); each is
+/// safe to repeat, so a failure is met by doing it again (after reading back where the docs of the store say so).
 #[derive(Debug, Clone)]
 pub enum Effect {
     /// Commit, then send [`Input::SliceCommitted`]. After an unknown outcome read the shard back: where epoch, job set and watermark are as
@@ -371,10 +373,10 @@ pub enum Effect {
         /// Why, for the handler's log.
         why: String,
     },
-    /// Read the shard again, after all earlier effects; answer with [`Input::Own`] or [`Input::Disown`].
+    /// Read the shard again, after all earlier effects on the store; answer with [`Input::Own`] or [`Input::Disown`].
     Reload,
-    /// Read the rows of a job again, after all earlier effects; answer with [`Input::JobRead`]. Where an owner is found to be replaced
-    /// [`Input::Disown`] comes first.
+    /// Read the rows of a job again, after all earlier effects that concern it; answer with [`Input::JobRead`]. Where an owner is found to be
+    /// replaced [`Input::Disown`] comes first.
     ReadJob(JobId),
     /// Tell the other holders what changed in the committed plan, in this order; they feed it as [`Input::News`].
     Tell(Box<PlanNews>),
@@ -427,6 +429,35 @@ pub enum Effect {
         /// Where it is now.
         state: crate::run::RunState,
     },
+}
+
+impl Effect {
+    /// What of the shard an effect on the store concerns; none of the others, which need not wait for the store.
+    pub fn concern(&self) -> Option<Concern> {
+        Some(match self {
+            Self::CommitSlice(slice) => Concern::slice(slice),
+            Self::InsertRuns(runs) => Concern::runs(runs.iter().map(|run| run.key)),
+            Self::InsertTriggered(triggered) => Concern::runs([triggered.run.key]),
+            Self::Advance { steps, .. } => Concern::runs(steps.iter().map(|step| step.key)),
+            Self::NextAttempt { advance, .. } => Concern::runs([advance.key]),
+            Self::Move(moves) => Concern::runs(moves.iter().map(|made| made.key)),
+            Self::Reload => Concern::look(None),
+            Self::ReadJob(job) => Concern::look(Some(*job)),
+            Self::TriggerRefused { .. }
+            | Self::Ack(_)
+            | Self::Arm(_)
+            | Self::Disarm { .. }
+            | Self::CancelAttempt { .. }
+            | Self::Tell(_)
+            | Self::ReadShard
+            | Self::TakeOver { .. }
+            | Self::MapOpen { .. }
+            | Self::MapAbort { .. }
+            | Self::EditSettled { .. }
+            | Self::Started { .. }
+            | Self::Changed { .. } => return None,
+        })
+    }
 }
 
 /// What a worker is told about a run ahead of time.

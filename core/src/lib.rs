@@ -6,6 +6,7 @@
 //! Begin with [`ids`] and [`job`], then [`run`] for the life cycle.
 
 pub mod change;
+pub mod concern;
 pub mod edit;
 pub mod engine;
 pub mod ids;

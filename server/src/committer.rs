@@ -1,9 +1,9 @@
 //! The committer: what all shards want written, gathered for a moment and written together (group commit); and read, where what is read has
 //! to include what was written before.
 //!
-//! A few *lanes* write side by side; a shard always uses the same one, and a lane keeps the order of each shard. Within a batch, operations
-//! of one kind share a transaction as far as that order allows; see `batch`. How each kind is written, repeated and read back stands in
-//! `write`.
+//! A few *lanes* write side by side; a shard always uses the same one, and a lane keeps the order of what concerns the same. Within a batch,
+//! operations of one kind share a transaction as far as that order allows, and stages that concern nothing in common go side by side; see
+//! `batch`. How each kind is written, repeated and read back stands in `write`.
 
 mod batch;
 mod write;
@@ -47,7 +47,7 @@ pub(crate) enum Operation {
         acks: Vec<(Incarnation, u64)>,
     },
     Move(Vec<Move>),
-    /// Reads the shard's plan, or one job's part of it, as it stands after every earlier operation of the shard.
+    /// Reads the shard's plan, or one job's part of it, as it stands after every earlier operation that concerns it.
     Read {
         only: Option<JobId>,
         /// Under which it was asked for; none for a standby.
@@ -235,7 +235,7 @@ impl Committer {
 }
 
 async fn run_lane(parts: CommitterParts, mut work: mpsc::UnboundedReceiver<Work>) {
-    let mut writer = Writer::new(&parts);
+    let writer = Writer::new(&parts);
     while let Some(first) = work.recv().await {
         let mut batch = Batch::default();
         let mut urgent = first.operation.is_urgent();

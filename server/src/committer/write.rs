@@ -32,7 +32,7 @@ const LOG_EVERY: Duration = Duration::from_secs(10);
 /// Rows of one transaction of steps, moves or inserts.
 const TRANSACTION_ROWS: usize = 4_000;
 
-/// Writes the stages of one lane, one after the other.
+/// Writes the batches of one lane, one after the other.
 pub(super) struct Writer {
     me: ServerId,
     store: SharedStore,
@@ -80,16 +80,20 @@ impl Writer {
         }
     }
 
-    pub(super) async fn write(&mut self, batch: Batch) {
-        for Stage { kind, work } in batch.into_stages() {
-            match kind {
-                Kind::Slice => self.slices(work).await,
-                Kind::Insert => self.inserts(work).await,
-                Kind::Trigger => self.triggers(work).await,
-                Kind::Advance => self.advances(work).await,
-                Kind::Move => self.moves(work).await,
-                Kind::Read => self.reads(work).await,
-            }
+    pub(super) async fn write(&self, batch: Batch) {
+        for wave in batch.into_waves() {
+            futures::future::join_all(wave.into_iter().map(|stage| self.write_stage(stage))).await;
+        }
+    }
+
+    async fn write_stage(&self, Stage { kind, work, .. }: Stage) {
+        match kind {
+            Kind::Slice => self.slices(work).await,
+            Kind::Insert => self.inserts(work).await,
+            Kind::Trigger => self.triggers(work).await,
+            Kind::Advance => self.advances(work).await,
+            Kind::Move => self.moves(work).await,
+            Kind::Read => self.reads(work).await,
         }
     }
 
@@ -197,7 +201,7 @@ impl Writer {
         }
     }
 
-    /// Reads side by side; what comes later in the lane waits, so that a shard hears what it wrote after what it read.
+    /// Reads side by side.
     async fn reads(&self, work: Vec<Work>) {
         let reads = work.into_iter().map(|Work { shard, operation, done }| async move {
             let rows = operation.rows();

@@ -1,8 +1,8 @@
 //! Looking at the store: at the whole shard to begin to own it, after a refused commit, a stall, or a break of the connection to the
 //! store; at one job after its edit.
 //!
-//! A look is an operation in the shard's lane, so that what is read includes what was written before it, and what was written after it is
-//! heard of after it. The engine goes on meanwhile.
+//! A look is an operation in the shard's lane, so that what is read includes what was written of it before, and what was written of it later
+//! is heard of after it. The engine goes on meanwhile.
 
 use std::time::Duration;
 
@@ -58,7 +58,7 @@ impl ShardLoop {
         self.looking.failed.retain(|(_, only)| only.is_some());
     }
 
-    /// Reads all of the shard, or a job of it, after everything that was handed to the store so far.
+    /// Reads all of the shard, or a job of it, after everything that was handed to the store so far and concerns it.
     pub(super) fn look_at(&mut self, only: Option<JobId>) {
         self.store(Operation::Read { only, epoch: self.epoch });
     }

@@ -19,7 +19,7 @@ pub(crate) struct Server {
     pub(super) life: u64,
     pub(crate) paused: bool,
     pub(super) held_back: Vec<Event>,
-    /// Operations on the store, carried out in order.
+    /// Operations on the store, carried out in order as far as they concern the same.
     pub(super) queue: VecDeque<Effect>,
     /// The head of the queue was tried before and its outcome is unknown.
     pub(super) retried: bool,

@@ -1,12 +1,14 @@
 //! What the store makes of an engine's wishes, and what a server hears of it.
 
 use carillon_core::change::Insertion;
+use carillon_core::concern::Concern;
 use carillon_core::engine::{Effect, Input};
 use carillon_core::ids::{JobId, RunKey};
 use carillon_core::run::{Run, RunState};
 use rand::RngExt;
 
 use super::super::store::Store;
+use super::servers::Server;
 use super::{Cut, Event, Mutant, SERVERS, World};
 
 impl World {
@@ -31,7 +33,7 @@ impl World {
 
     pub(super) fn store_answers(&mut self, server: usize) {
         self.servers[server].busy = false;
-        let Some(effect) = self.servers[server].queue.pop_front() else { return };
+        let Some(effect) = self.next_on_store(server) else { return };
         let lost = self.chance(0.03);
         if lost || !self.store_answers_to(server) {
             // The answer is lost; what was asked may have happened.
@@ -45,6 +47,23 @@ impl World {
         let retried = std::mem::take(&mut self.servers[server].retried);
         self.apply(server, effect, retried);
         self.work_queue(server);
+    }
+
+    /// The next operation: the first one, as often as not another one that concerns nothing that those before it do.
+    fn next_on_store(&mut self, server: usize) -> Option<Effect> {
+        let Server { queue, retried, .. } = &self.servers[server];
+        let mut place = 0;
+        if queue.len() > 1 && !retried && self.rng.random_bool(0.5) {
+            let concerns: Vec<_> = queue.iter().take(8).map(Effect::concern).collect();
+            let meets = |one: &Option<Concern>, other: &Option<Concern>| {
+                one.as_ref().zip(other.as_ref()).is_none_or(|(one, other)| one.meets(other))
+            };
+            let free =
+                |place: &usize| !concerns[..*place].iter().any(|earlier| meets(earlier, &concerns[*place]));
+            let free: Vec<usize> = (0..concerns.len()).filter(free).collect();
+            place = free[self.rng.random_range(0..free.len())];
+        }
+        self.servers[server].queue.remove(place)
     }
 
     fn apply_unheard(&mut self, server: usize, effect: &Effect) {
