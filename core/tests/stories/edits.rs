@@ -195,17 +195,19 @@ fn moves(effects: &[(f64, Effect)]) -> Vec<(f64, Move)> {
 }
 
 /// A console names no workers, and the owner, who would, is dead.
-fn standby_with_an_unplaced_run(due: f64) -> (Scene, Run) {
-    let unplaced = Run { worker: None, job_version: JobVersion::new(2), ..run(due, ANN) };
+fn standby_with_unplaced_runs(due: &[f64]) -> (Scene, Vec<Run>) {
+    let unplaced = |due: &f64| Run { worker: None, job_version: JobVersion::new(2), ..run(*due, ANN) };
+    let unplaced: Vec<Run> = due.iter().map(unplaced).collect();
     let mut standby = Scene::standby(1, plan(&job(json!({})), Vec::new()));
     standby.feed(changed(2, JOB, &[]));
-    standby.feed(read(2, Some(edited()), vec![unplaced.clone()]));
+    standby.feed(read(2, Some(edited()), unplaced.clone()));
     (standby, unplaced)
 }
 
 #[test]
 fn a_standby_names_a_worker_for_what_an_edit_made_and_arms_it_once_that_is_committed() {
-    let (mut standby, unplaced) = standby_with_an_unplaced_run(3.0);
+    let (mut standby, unplaced) = standby_with_unplaced_runs(&[3.0]);
+    let unplaced = &unplaced[0];
     let named = moves(&standby.pass_until(2.5));
     assert_eq!(named.len(), 1, "{named:?}");
     let (at_second, made) = named[0];
@@ -225,9 +227,27 @@ fn a_standby_names_a_worker_for_what_an_edit_made_and_arms_it_once_that_is_commi
     assert_eq!(plans, [(to, unplaced.plan_no.next())]);
 }
 
+/// Each naming is a commit, and the database may be slow.
+#[test]
+fn a_standby_names_workers_for_all_runs_of_a_job_at_once() {
+    let (mut standby, unplaced) = standby_with_unplaced_runs(&[3.0, 8.0]);
+    let effects = standby.pass_until(2.5);
+    let named = |(at, effect): (f64, Effect)| match effect {
+        Effect::Move(moves) => Some((at, moves)),
+        _ => None,
+    };
+    let mut named: Vec<_> = effects.into_iter().filter_map(named).collect();
+    assert_eq!(named.len(), 1, "{named:?}");
+    let (at_second, moves) = named.remove(0);
+    assert_eq!((at_second, moves.len()), (2.1, 2));
+    standby.feed(Input::Moved(moves.into_iter().map(|made| (made, true)).collect()));
+    let armed = standby.armed_until(7.5).into_iter().find(|(_, arm)| arm.key == unplaced[1].key);
+    assert_eq!(armed.map(|(at, _)| at), Some(7.1));
+}
+
 #[test]
 fn a_standby_whose_naming_is_refused_looks_at_the_job_again() {
-    let (mut standby, _) = standby_with_an_unplaced_run(3.0);
+    let (mut standby, _) = standby_with_unplaced_runs(&[3.0]);
     let (_, made) = moves(&standby.pass_until(2.5)).remove(0);
     let refused = standby.feed(Input::Moved(vec![(made, false)]));
     assert_eq!(looks(&refused), ["at a job"]);

@@ -41,7 +41,7 @@ impl Engine {
         if !job.job.spec.enabled && !run.trigger.is_by_request() {
             return None;
         }
-        let Some(worker) = run.worker else { return self.name_worker(now, key) };
+        let Some(worker) = run.worker else { return self.name_workers(now, key) };
         if standby.edited.contains_key(&key.job)
             || !self.roster.is_connected(worker)
             || !standby.is_its_turn(key)
@@ -67,26 +67,41 @@ impl Engine {
 }
 
 impl Engine {
-    /// Names a worker for a run that an edit made, where the owner, who does that at once, has not; says when to look again.
-    fn name_worker(&mut self, now: Timestamp, key: RunKey) -> Option<Timestamp> {
+    /// Names workers for a run that an edit made, and for the others of its job, where the owner, who does that at once, has not; says when to
+    /// look again. All of them together: each naming is a commit, and what keeps the owner may be a database whose commits take long.
+    fn name_workers(&mut self, now: Timestamp, key: RunKey) -> Option<Timestamp> {
         let standby = &self.standby;
-        let copied = &standby.runs[&key];
-        if let Some(until) = copied.naming_until.filter(|until| now < *until) {
+        if let Some(until) = standby.runs[&key].naming_until.filter(|until| now < *until) {
             return Some(until);
         }
         let again = Some(now.saturating_add(LOOK_AGAIN));
         if standby.edited.contains_key(&key.job) {
             return again;
         }
-        let (run, job) = (&copied.run, &standby.jobs.get(&key.job)?.job);
-        let params = run.params.as_ref().unwrap_or(&job.job.spec.params);
-        let Some(to) = self.choose(Choice::of_run(&job.job.spec, key, params), &[]) else { return again };
+        let spec = &standby.jobs.get(&key.job)?.job.job.spec;
         let epoch = standby.copy_of.expect("a copy has its epoch");
         let fence = Fence { shard: self.shard, epoch, jobs_version: None };
-        let made = Move { key, attempt: run.attempt, seen: run.plan_no, to, fence };
+        let name = |key: RunKey| {
+            let copied = &standby.runs[&key];
+            let run = &copied.run;
+            let is_open = run.worker.is_none() && copied.heard == Heard::Nothing && now <= run.start_by;
+            if !is_open || copied.naming_until.is_some_and(|until| now < until) {
+                return None;
+            }
+            let params = run.params.as_ref().unwrap_or(&spec.params);
+            let to = self.choose(Choice::of_run(spec, key, params), &[])?;
+            Some(Move { key, attempt: run.attempt, seen: run.plan_no, to, fence })
+        };
+        let of_job = standby.by_job.get(&key.job).into_iter().flatten();
+        let made: Vec<Move> = of_job.filter_map(|(_, key)| name(*key)).collect();
+        if made.iter().all(|made| made.key != key) {
+            return again;
+        }
         let until = now.saturating_add(self.config.answer_after);
-        self.standby.runs.get_mut(&key).expect("looked up above").naming_until = Some(until);
-        self.effects.push(Effect::Move(vec![made]));
+        for made in &made {
+            self.standby.runs.get_mut(&made.key).expect("looked up above").naming_until = Some(until);
+        }
+        self.effects.push(Effect::Move(made));
         Some(until)
     }
 
