@@ -65,10 +65,28 @@ fn when_the_row_lags_too_it_takes_over_once_in_a_while() {
             tried.push(second);
         }
     }
-    // A new owner is left alone for half a minute; then each two seconds.
-    assert!(tried[0] >= 30.0 && tried[0] < 31.5, "{tried:?}");
+    // A new owner is left alone until its plan is about to end; then each two seconds.
+    assert!(tried[0] >= 25.0 && tried[0] < 26.5, "{tried:?}");
     assert!(tried.windows(2).all(|two| two[1] - two[0] >= 1.9), "{tried:?}");
     assert!(tried.len() >= 3, "{tried:?}");
+}
+
+#[test]
+fn a_new_owner_is_left_alone_for_half_a_minute_while_its_plan_lasts_and_for_ten_seconds_at_least() {
+    // Which holder, since when there is a new owner, up to where is planned, and when the holder takes over.
+    for (rank, since, planned_until, taken_at) in
+        [(1, 0.0, 44.0, 30.0), (1, 0.0, 32.0, 27.0), (2, 0.0, 32.0, 29.0), (1, 28.0, 32.0, 38.0)]
+    {
+        let mut standby = standby(rank);
+        standby.pass_until(since);
+        let row = || Input::ShardRead { epoch: EPOCH.next(), planned_until: at(planned_until) };
+        standby.feed(row());
+        let mut tenths = (0..450).map(|tenth| since + f64::from(tenth) / 10.0);
+        let taken = tenths.find(|second| {
+            !reads(&standby.pass_until(*second)).is_empty() && takes_over(&standby.feed(row()))
+        });
+        assert!(taken.is_some_and(|at| (taken_at..taken_at + 1.5).contains(&at)), "{taken_at}: {taken:?}");
+    }
 }
 
 #[test]

@@ -7,6 +7,12 @@ use crate::time::{Span, Timestamp};
 /// The row is read this often at most while planning seems to lag (1 s): a primary key look-up per shard.
 const READ_EVERY: Span = Span::from_secs(1);
 
+/// A new owner is left this long whatever it has planned (10 s): time for a look at a large shard and a slice, from a store that is slow.
+const SHORTEST_HOLD: Span = Span::from_secs(10);
+
+/// And longer only while more than this is planned ahead (5 s): time to take the shard over, to plan, and to arm on time.
+const LAST_CHANCE: Span = Span::from_secs(5);
+
 /// How much longer each holder after the second waits (2 s): time for one take-over, so that they do not race.
 const PATIENCE_PER_RANK: Span = Span::from_secs(2);
 
@@ -95,9 +101,15 @@ impl Engine {
 
     /// Planning lags when less than this is planned ahead.
     fn least_lead(&self) -> Option<Span> {
-        let rank = u64::from(self.standby.rank?.max(1) - 1);
+        self.standby.rank?;
         let half = self.config.horizon.as_millis() / 2;
-        Some(Span::from_millis(half.saturating_sub(rank * PATIENCE_PER_RANK.as_millis())))
+        Some(Span::from_millis(half.saturating_sub(self.later_by().as_millis())))
+    }
+
+    /// How much longer this holder waits than the second does.
+    fn later_by(&self) -> Span {
+        let rank = u64::from(self.standby.rank.unwrap_or(0).max(1) - 1);
+        Span::from_millis(rank * PATIENCE_PER_RANK.as_millis())
     }
 
     /// Reads the row when planning seems to lag, and takes the shard over when the row has just said so too.
@@ -137,7 +149,13 @@ impl Engine {
     fn next_try(&self) -> Option<Timestamp> {
         let lags_at = self.lags_at()?;
         let watch = &self.standby.watch;
-        let held_until = watch.epoch_since.map(|since| since.saturating_add(self.config.minimum_hold));
+        let last_chance = LAST_CHANCE.as_millis().saturating_sub(self.later_by().as_millis());
+        let plan_ends = watch.planned_until.unwrap_or(Timestamp::EPOCH);
+        let held_until = watch.epoch_since.map(|since| {
+            let whole = since.saturating_add(self.config.minimum_hold);
+            let while_planned = plan_ends.saturating_sub(Span::from_millis(last_chance));
+            since.saturating_add(SHORTEST_HOLD).max(whole.min(while_planned))
+        });
         let again_at = watch.tried_at.map(|at| at.saturating_add(self.config.take_over_every));
         [Some(lags_at), held_until, again_at].into_iter().flatten().max()
     }
