@@ -261,13 +261,9 @@ impl<'a> Judge<'a> {
             }
             return;
         }
-        let next = job.versions.get(version + 1);
-        // A pause or a deletion may take along what was due at that very moment, or was planned at that moment by a change that took effect late.
-        let planned = job.versions[version].acknowledged_ms.map_or(fire, |at| at.max(fire));
-        let within = self.record.change_bound_ms.unwrap_or(self.record.bound_ms);
-        let overtaken = |next: &Version| next.schedule.is_none() && planned >= next.sent_ms - within;
+        let promise = self.promise(job, version, fire);
         let Some(at) = started else {
-            if !(run.state == "cancelled" && next.is_some_and(overtaken)) {
+            if !(run.state == "cancelled" && promise.taken) {
                 self.found.add(
                     Fault::NotStarted,
                     &run.id,
@@ -277,25 +273,38 @@ impl<'a> Judge<'a> {
             return;
         };
         let late_us = at - fire * 1_000;
-        // Near a change, whichever way, a fire is planned anew and starts on arrival.
-        let change = [Some(&job.versions[version]), next].into_iter().flatten().find(|change| {
-            let soon = self.record.change_bound_ms.map_or(ARMING_MS, |bound| bound.max(ARMING_MS));
-            let until = change.acknowledged_ms.unwrap_or(change.effective_ms.1).saturating_add(soon);
-            (change.sent_ms - ARMING_MS..=until).contains(&fire)
-        });
-        let answered = change.and_then(|change| change.acknowledged_ms);
-        let bound = self.record.bound_ms;
-        let by_change = answered.map(|answered| answered + self.record.change_bound_ms.unwrap_or(bound));
-        if at > by_change.map_or(fire + bound, |by| by.max(fire + bound)) * 1_000 {
+        if at > promise.by_ms * 1_000 {
             self.found.add(
                 Fault::TooLate,
                 &run.id,
                 format!("job {} at {fire}: {:.1} ms", job.job, late_us as f64 / 1_000.0),
             );
         }
-        if change.is_none() {
+        if !promise.changed {
             self.late[self.phase(fire)].push(late_us);
         }
+    }
+
+    /// By when a fire of a version has to start. Near a change, whichever way, it is planned anew and starts on arrival, soon after the answer;
+    /// and what may still wait when the next change comes is planned anew by that, or taken along where it is a pause or a deletion.
+    fn promise(&self, job: &JobHistory, version: usize, fire: i64) -> Promise {
+        let patience = self.record.change_bound_ms.unwrap_or(self.record.bound_ms);
+        let soon = self.record.change_bound_ms.map_or(ARMING_MS, |bound| bound.max(ARMING_MS));
+        let mut promise = Promise { by_ms: fire + self.record.bound_ms, changed: false, taken: false };
+        for (place, change) in job.versions[version..].iter().enumerate() {
+            let until = change.acknowledged_ms.unwrap_or(change.effective_ms.1).saturating_add(soon);
+            let near = place < 2 && (change.sent_ms - ARMING_MS..=until).contains(&fire);
+            let finds_it_waiting = place > 0 && change.sent_ms <= promise.by_ms;
+            if near || finds_it_waiting {
+                promise.changed |= near;
+                promise.taken |= place > 0 && change.schedule.is_none();
+                let answered = change.acknowledged_ms.map(|answered| answered + patience);
+                promise.by_ms = promise.by_ms.max(answered.unwrap_or(0));
+            } else if place > 0 {
+                break;
+            }
+        }
+        promise
     }
 
     /// Whether a fire lies soon after a change that was made while something was broken, and that was not answered: whoever was to tell the holders
@@ -517,12 +526,21 @@ impl<'a> Judge<'a> {
                 behind = behind.max(sample.at_ms);
             }
         }
-        let steady: BTreeSet<u32> =
-            self.record.jobs.iter().filter(|job| job.versions.len() == 1).map(|job| job.job).collect();
+        // Never changed, and since when: what is due just after a job is made cannot have been armed long before.
+        let steady: BTreeMap<u32, i64> = self
+            .record
+            .jobs
+            .iter()
+            .filter_map(|job| match job.versions.as_slice() {
+                [only] => Some((job.job, only.acknowledged_ms.unwrap_or(only.effective_ms.1))),
+                _ => None,
+            })
+            .collect();
         let jobs: HashMap<&str, u32> =
             self.record.runs.iter().map(|run| (run.id.as_str(), run.job)).collect();
         for ((run, attempt), (due, lead)) in self.leads() {
-            let is_steady = jobs.get(run).is_some_and(|job| steady.contains(job));
+            let since = jobs.get(run).and_then(|job| steady.get(job));
+            let is_steady = since.is_some_and(|since| due > since + ARMING_MS);
             if attempt == 1 && is_steady && due > healed && due <= self.record.to_ms && lead < NORMAL_ARM_US {
                 behind = behind.max(due);
             }
@@ -566,6 +584,15 @@ impl<'a> Judge<'a> {
             self.record.arms.iter().map(|arm| (&arm.run, arm.attempt, arm.plan_no)).collect();
         self.figures.repeated_arms = (self.record.arms.len() - distinct.len()) as u64;
     }
+}
+
+/// By when a fire has to start.
+struct Promise {
+    by_ms: i64,
+    /// A change near it has it planned anew.
+    changed: bool,
+    /// A pause or a deletion took it along.
+    taken: bool,
 }
 
 /// Whether a fire is one of a version that was lost, and so soon after that it may have been armed.

@@ -494,6 +494,28 @@ fn arming_that_stays_short_after_healing_is_caught() {
     assert_eq!(found, [(Fault::NotNormal, "F0".into())]);
 }
 
+/// Nobody can arm long before its time what is made shortly before it.
+#[test]
+fn a_job_that_was_made_just_before_its_first_fire_is_no_sign_of_arming_that_stays_short() {
+    let found = |made_ms: i64| {
+        seeded(|record| {
+            let slow = Periodic { period_ms: 1_000_000, offset_ms: 45_900 };
+            let made = Version {
+                schedule: Some(slow),
+                sent_ms: made_ms - 5,
+                effective_ms: (made_ms, made_ms),
+                acknowledged_ms: Some(made_ms + 15),
+                ..Version::default()
+            };
+            record.jobs.push(JobHistory { job: 7, group: "101-1-3-1".into(), versions: vec![made] });
+            fires(record, 7, 45_900, None);
+            record.arms.last_mut().unwrap().at_us = 45_300_000;
+        })
+    };
+    assert_eq!(found(45_200), []);
+    assert_eq!(found(30_000), [(Fault::NotNormal, "F0".into())]);
+}
+
 #[test]
 fn what_the_case_found_counts() {
     assert_eq!(
@@ -592,6 +614,36 @@ fn a_pause_takes_along_what_a_change_that_took_effect_late_had_planned_into_the_
         "the fire at 40.5 s was planned at 42.9 s, and 42.5 s is just before the pause"
     );
     assert_eq!(found(40_320), [(Fault::NotStarted, "2-40500".into())]);
+}
+
+/// An edit that finds a fire waiting plans it anew, and so the pause after it finds it waiting, too.
+#[test]
+fn a_fire_that_waits_from_change_to_change_may_be_paused_at_last_and_no_other() {
+    let found = |edited_again_ms: i64| {
+        seeded(|record| {
+            record.change_bound_ms = Some(3_000);
+            let versions = &mut record.jobs[1].versions;
+            let schedule = versions[1].schedule;
+            for (mark, schedule, sent_ms) in [(2, schedule, edited_again_ms), (3, None, 45_600)] {
+                versions.push(Version {
+                    mark,
+                    schedule,
+                    sent_ms,
+                    effective_ms: (sent_ms + 5, sent_ms + 5),
+                    acknowledged_ms: Some(sent_ms + 20),
+                    ..Version::default()
+                });
+            }
+            for run in record.runs.iter_mut().filter(|run| run.job == EDITED && run.fire_time_ms > 40_300) {
+                (run.state, run.reason, run.started_ms) = ("cancelled".into(), "paused".into(), None);
+            }
+            record.lines.retain(|line| line.job != EDITED || line.fire_time_ms < 40_300);
+            record.arms.retain(|arm| !arm.run.starts_with("2-4") && !arm.run.starts_with("2-5"));
+        })
+    };
+    assert_eq!(found(42_800), []);
+    let lost = |fire: i64| (Fault::NotStarted, id(EDITED, fire));
+    assert_eq!(found(44_600), [lost(40_500), lost(42_500)], "they should have started by 43.5 s");
 }
 
 #[test]
