@@ -3,7 +3,7 @@
 //! Of one shard only what concerns the same keeps its order ([`Concern`]). The rest goes side by side: where a commit takes long, a
 //! transaction for every few steps, one after the other, would leave no time for what waits behind them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use carillon_core::concern::Concern;
 use carillon_core::ids::ShardId;
@@ -59,14 +59,14 @@ pub(super) struct Batch {
 pub(super) struct Stage {
     pub(super) kind: Kind,
     pub(super) work: Vec<Work>,
-    concerns: Vec<(ShardId, Concern)>,
+    concerns: HashMap<ShardId, Vec<Concern>>,
     /// Earlier stages that concern what this one does.
     after: BTreeSet<usize>,
 }
 
 impl Stage {
     fn meets(&self, shard: ShardId, concern: &Concern) -> bool {
-        self.concerns.iter().any(|(of, other)| *of == shard && other.meets(concern))
+        self.concerns.get(&shard).is_some_and(|others| others.iter().any(|other| other.meets(concern)))
     }
 }
 
@@ -88,12 +88,17 @@ impl Batch {
             met.last().map_or(0, |place| if self.stages[*place].kind == kind { *place } else { place + 1 });
         let place = (from..self.stages.len()).find(|place| self.stages[*place].kind == kind);
         let place = place.unwrap_or_else(|| {
-            self.stages.push(Stage { kind, work: Vec::new(), concerns: Vec::new(), after: BTreeSet::new() });
+            self.stages.push(Stage {
+                kind,
+                work: Vec::new(),
+                concerns: HashMap::new(),
+                after: BTreeSet::new(),
+            });
             self.stages.len() - 1
         });
         let stage = &mut self.stages[place];
         stage.after.extend(met.into_iter().filter(|met| *met != place));
-        stage.concerns.push((work.shard, concern));
+        stage.concerns.entry(work.shard).or_default().push(concern);
         stage.work.push(work);
     }
 
