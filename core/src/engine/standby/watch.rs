@@ -154,7 +154,7 @@ impl Engine {
         let held_until = watch.epoch_since.map(|since| {
             let whole = since.saturating_add(self.config.minimum_hold);
             let while_planned = plan_ends.saturating_sub(Span::from_millis(last_chance));
-            since.saturating_add(SHORTEST_HOLD).max(whole.min(while_planned))
+            whole.min(while_planned.max(since.saturating_add(SHORTEST_HOLD)))
         });
         let again_at = watch.tried_at.map(|at| at.saturating_add(self.config.take_over_every));
         [Some(lags_at), held_until, again_at].into_iter().flatten().max()
