@@ -58,6 +58,13 @@ pub struct MysqlStore {
     answering: watch::Sender<Option<String>>,
 }
 
+/// How long the server keeps a transaction that nobody goes on with beyond an operation's deadline, in seconds: whoever began it may be cut
+/// off, and its locks would hold everybody up for as long as the cut lasts.
+const IDLE_TRANSACTION: u64 = 1;
+
+/// How long the server keeps a connection that says nothing, in seconds: beyond what the pool keeps it for.
+const IDLE_CONNECTION: u64 = 120;
+
 /// How a transaction begins and ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Scope {
@@ -80,10 +87,13 @@ impl MysqlStore {
         let opts = Opts::from_url(&config.url).map_err(refused_url)?;
         // Before our deadline, so that the answer is "busy" (nothing happened) and not "unavailable" (who knows).
         let lock_wait = (config.timeout.as_secs() / 2).max(1);
+        let idle_transaction = config.timeout.as_secs() + IDLE_TRANSACTION;
         let session = vec![
             "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED".to_owned(),
+            // MySQL knows no limit for idle transactions: there it is that of idle connections.
             format!(
                 "SET SESSION innodb_lock_wait_timeout = {lock_wait}, autocommit = 1,
+                     wait_timeout = {IDLE_CONNECTION} /*M!100300 , idle_transaction_timeout = {idle_transaction} */,
                      sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'"
             ),
         ];

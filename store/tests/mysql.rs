@@ -325,53 +325,67 @@ async fn a_server_that_says_nothing_or_dies_is_unavailable_within_the_deadline_a
     store.close().await;
 }
 
-/// The way to a server that another one takes over: connections that were there say nothing any longer, and end when they are used again;
-/// whoever connects from then on finds a server with another name.
-struct TakenOver {
-    address: std::net::SocketAddr,
-    by_another: watch::Sender<bool>,
+/// What becomes of the way to a server.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Open,
+    /// Connections say nothing any longer, whoever closes them.
+    Cut,
+    /// Connections say nothing any longer, and end when they are used again; whoever connects from then on finds a server with another name.
+    TakenOver,
 }
 
-impl TakenOver {
-    async fn before(server: String, host: String) -> Self {
+/// A way to a server.
+struct Way {
+    url: String,
+    fate: watch::Sender<Fate>,
+}
+
+impl Way {
+    /// To the server of a database; `host` is its name.
+    async fn to(database: &Database, host: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (address, by_another) = (listener.local_addr().unwrap(), watch::Sender::new(false));
-        let taken = by_another.clone();
+        let opts = Opts::from_url(&database.url).unwrap();
+        let server = format!("{}:{}", opts.ip_or_hostname(), opts.tcp_port());
+        let url = database.url.replace(&server, &listener.local_addr().unwrap().to_string());
+        let fate = watch::Sender::new(Fate::Open);
+        let known = fate.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(Self::relay(client, server.clone(), host.clone(), taken.subscribe()));
+                tokio::spawn(Self::relay(client, server.clone(), host.clone(), known.subscribe()));
             }
         });
-        Self { address, by_another }
+        Self { url, fate }
     }
 
-    async fn relay(mut client: TcpStream, server: String, host: String, mut taken: watch::Receiver<bool>) {
+    async fn relay(mut client: TcpStream, server: String, host: String, mut fate: watch::Receiver<Fate>) {
         let mut server = TcpStream::connect(server).await.unwrap();
-        let of_other = *taken.borrow_and_update();
+        let born = *fate.borrow_and_update();
         let (mut asked, mut answered) = (vec![0; 65_536], vec![0; 65_536]);
         loop {
+            let now = *fate.borrow();
+            if now == Fate::Cut {
+                std::future::pending::<()>().await;
+            }
             tokio::select! {
                 Ok(count) = client.read(&mut asked) => {
-                    if count == 0 || *taken.borrow() != of_other {
+                    if count == 0 || now != born {
                         return;
                     }
                     server.write_all(&asked[..count]).await.unwrap();
                 }
-                Ok(count) = server.read(&mut answered), if *taken.borrow() == of_other => {
+                Ok(count) = server.read(&mut answered), if now == born => {
                     if count == 0 {
                         return;
                     }
                     let mut answer = answered[..count].to_vec();
-                    if of_other {
-                        for at in 0..answer.len().saturating_sub(host.len()) {
-                            if answer[at..].starts_with(host.as_bytes()) {
-                                answer[at] = b'?';
-                            }
-                        }
+                    let named = (0..count).filter(|at| answered[*at..count].starts_with(host.as_bytes()));
+                    for at in named.filter(|_| born == Fate::TakenOver) {
+                        answer[at] = b'?';
                     }
                     client.write_all(&answer).await.unwrap();
                 }
-                Ok(()) = taken.changed() => {}
+                Ok(()) = fate.changed() => {}
             }
         }
     }
@@ -383,12 +397,9 @@ async fn what_was_asked_of_a_server_is_given_up_once_another_one_answers() {
     let Some(server) = server() else { return };
     let database = Database::create(server, "taken_over").await;
     let host: Option<String> = database.connection().await.query_first("SELECT @@hostname").await.unwrap();
-    let opts = Opts::from_url(&database.url).unwrap();
-    let direct = format!("{}:{}", opts.ip_or_hostname(), opts.tcp_port());
-    let way = TakenOver::before(direct.clone(), host.unwrap()).await;
-    let url = database.url.replace(&direct, &way.address.to_string());
+    let way = Way::to(&database, host.unwrap()).await;
     let deadline = Duration::from_secs(60);
-    let config = MysqlConfig { timeout: deadline, ..MysqlConfig::new(url) };
+    let config = MysqlConfig { timeout: deadline, ..MysqlConfig::new(&way.url) };
     let store = Arc::new(MysqlStore::connect(config).unwrap());
     store.migrate().await.unwrap();
     store.create_group(&group(1), Timestamp::EPOCH).await.unwrap();
@@ -401,7 +412,7 @@ async fn what_was_asked_of_a_server_is_given_up_once_another_one_answers() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert!(!deleting.is_finished(), "the row is locked");
 
-    way.by_another.send_replace(true);
+    way.fate.send_replace(Fate::TakenOver);
     let begun = Instant::now();
     let after = loop {
         match store.instance().await {
@@ -415,6 +426,35 @@ async fn what_was_asked_of_a_server_is_given_up_once_another_one_answers() {
     assert!(begun.elapsed() < deadline / 2, "{:?}", begun.elapsed());
     lock.disconnect().await.unwrap();
     serves_again(&store).await;
+    store.close().await;
+    database.drop().await;
+}
+
+/// A server of ours that is cut from the database in the middle of a transaction holds nobody up for as long as the cut lasts.
+#[tokio::test(flavor = "multi_thread")]
+async fn locks_of_a_client_that_is_cut_off_are_given_up_soon_after_its_deadline() {
+    let Some(server) = server() else { return };
+    let database = Database::create(server, "cut_off").await;
+    let store = database.store();
+    store.migrate().await.unwrap();
+    store.create_group(&group(1), Timestamp::EPOCH).await.unwrap();
+    let way = Way::to(&database, "no name".into()).await;
+    let deadline = Duration::from_secs(4);
+    let config = MysqlConfig { timeout: deadline, ..MysqlConfig::new(&way.url) };
+    let cut_off = MysqlStore::connect(config).unwrap();
+    let lock = lock_a_group(&database).await;
+    let deleting = tokio::spawn(async move { cut_off.delete_group(group(1).id).await });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    way.fate.send_replace(Fate::Cut);
+    // The deletion gets the row, and its client never hears of it.
+    lock.disconnect().await.unwrap();
+    let begun = Instant::now();
+    let mut edited = group(1);
+    edited.revision = 2;
+    while let Err(error) = store.update_group(&edited).await {
+        assert!(error.is_retryable() && begun.elapsed() < deadline * 5, "{error:?}");
+    }
+    assert!(deleting.await.unwrap().unwrap_err().is_unknown());
     store.close().await;
     database.drop().await;
 }
