@@ -166,7 +166,11 @@ impl Load {
 
         let simple = json!({"group": groups[0].id, "name": "on-request", "handler": "record", "schedule": {"type": "api"}});
         let on_request = api.post("/jobs", &simple).await.expect_status(201).number("id");
-        let fan = json!({"group": groups[0].id, "name": "fan", "kind": "parallel", "handler": "sum", "schedule": {"type": "api"}});
+        let fan = json!({
+            "group": groups[0].id, "name": "fan", "kind": "parallel", "handler": "sum", "schedule": {"type": "api"},
+            // A worker that is killed while it splits takes the split with it.
+            "retry": {"max_attempts": 3},
+        });
         let parallel = api.post("/jobs", &fan).await.expect_status(201).number("id");
 
         let requests = Arc::new(Mutex::new(Vec::new()));
