@@ -52,8 +52,7 @@ impl Engine {
             // Without the shard nothing can be said for its workers; but it need not arm what it knows to be gone, and what is new it can
             // arm where the owner does not.
             if !self.standby.knows_of(jobs_version) {
-                self.standby.doubt_job(job, &touched);
-                self.look_at_copied_job(job);
+                self.doubt_copied_job(job, touched.clone());
             }
             return self.effects.push(Effect::EditSettled { jobs_version, may_start: touched });
         };

@@ -45,8 +45,8 @@ pub(super) struct Standby {
     wakes: BTreeSet<(Timestamp, RunKey)>,
     /// The copied runs of each job, in the order they are due.
     by_job: BTreeMap<JobId, BTreeSet<(Timestamp, RunKey)>>,
-    /// Edited jobs whose rows are being read, and whether they were edited again since: nothing of theirs is armed before the answer.
-    edited: BTreeMap<JobId, bool>,
+    /// Edited jobs whose rows are being read: nothing of theirs is armed before the answer.
+    edited: BTreeMap<JobId, Reading>,
     /// After a stall nothing is armed before the owner is heard, or this instant.
     held_until: Option<Timestamp>,
     /// When the owner spoke last.
@@ -66,6 +66,15 @@ impl CopiedJob {
     fn version(&self) -> JobVersion {
         self.job.job.version
     }
+}
+
+/// The rows of an edited job are being read.
+#[derive(Default)]
+struct Reading {
+    /// It was edited again since.
+    again: bool,
+    /// The runs that an edit touched of which the owner has told nothing since. The answer says whether the owner has told of it before.
+    in_doubt: Option<Vec<RunKey>>,
 }
 
 /// A run of the owner's plan.
@@ -154,20 +163,30 @@ impl Engine {
     /// Asks for the rows of an edited job: its owner may not live to tell of it.
     pub(super) fn look_at_copied_job(&mut self, job: JobId) {
         match self.standby.edited.get_mut(&job) {
-            Some(again) => *again = true,
+            Some(reading) => reading.again = true,
             None => {
-                self.standby.edited.insert(job, false);
+                self.standby.edited.insert(job, Reading::default());
                 self.effects.push(Effect::ReadJob(job));
             }
         }
     }
 
+    /// Asks for the rows of a job whose edit somebody else than its owner tells of.
+    pub(super) fn doubt_copied_job(&mut self, job: JobId, touched: Vec<RunKey>) {
+        self.look_at_copied_job(job);
+        let reading = self.standby.edited.get_mut(&job).expect("its rows are being read");
+        reading.in_doubt.get_or_insert_default().extend(touched);
+    }
+
     /// Takes the rows of an edited job over into the copy.
     pub(super) fn copy_job(&mut self, now: Timestamp, read: JobSnapshot) {
         let job = read.job;
-        let Some(again) = self.standby.edited.remove(&job) else { return };
-        self.standby.take_job(now, read, &self.config);
-        if again {
+        let Some(Reading { again, in_doubt }) = self.standby.edited.remove(&job) else { return };
+        let touched_again = in_doubt.clone().filter(|_| again);
+        self.standby.take_job(now, read, in_doubt, &self.config);
+        if let Some(touched) = touched_again {
+            self.doubt_copied_job(job, touched);
+        } else if again {
             self.look_at_copied_job(job);
         }
     }
@@ -208,7 +227,7 @@ impl Standby {
         edited: Vec<JobId>,
         config: &super::EngineConfig,
     ) {
-        self.edited = edited.into_iter().map(|job| (job, false)).collect();
+        self.edited = edited.into_iter().map(|job| (job, Reading::default())).collect();
         self.watch.note_epoch(now, news.epoch);
         self.watch.begin_anew();
         self.take(now, news, config);
@@ -269,6 +288,9 @@ impl Standby {
             self.doubt_job(*id, &[]);
         }
         for job in news.jobs.into_iter().filter(|job| !read_later.contains_key(&job.job.id)) {
+            if let Some(reading) = self.edited.get_mut(&job.job.id) {
+                reading.in_doubt = None;
+            }
             known.extend(self.remove_runs_of(job.job.id));
             self.jobs.insert(job.job.id, CopiedJob { job, told: true });
         }
@@ -286,7 +308,7 @@ impl Standby {
     }
 
     /// What was told of the job is outdated by an edit, and so are these runs of it.
-    pub(super) fn doubt_job(&mut self, job: JobId, touched: &[RunKey]) {
+    fn doubt_job(&mut self, job: JobId, touched: &[RunKey]) {
         if let Some(copied) = self.jobs.get_mut(&job) {
             copied.told = false;
         }
@@ -294,22 +316,28 @@ impl Standby {
     }
 
     /// Takes over the committed rows of an edited job, which anybody may arm. Where the owner has told of a later plan, that one stays.
-    fn take_job(&mut self, now: Timestamp, read: JobSnapshot, config: &super::EngineConfig) {
-        if self.copy_of != Some(read.epoch) {
-            // All of the plan of another owner is on its way.
-            return;
-        }
+    fn take_job(
+        &mut self,
+        now: Timestamp,
+        read: JobSnapshot,
+        in_doubt: Option<Vec<RunKey>>,
+        config: &super::EngineConfig,
+    ) {
         let in_force = read.in_force.and_then(|job| JobInForce::compile(job).ok());
         let rows = if in_force.is_some() { read.open_runs } else { Vec::new() };
         let version = in_force.as_ref().map(|job| job.job.version);
+        let known = self.jobs.get(&read.job);
         // The owner tells of an end before it stands in the store: what it has told of the very version is kept up by it, and a row that it
         // has closed since would never be closed again.
-        let mut kept_up = false;
-        if let (Some(known), Some(version)) = (self.jobs.get(&read.job), version) {
-            if version < known.version() {
-                return;
-            }
-            kept_up = known.told && version == known.version();
+        let kept_up = self.copy_of == Some(read.epoch)
+            && known.is_some_and(|known| known.told && version == Some(known.version()));
+        let is_earlier = known.zip(version).is_some_and(|(known, version)| version < known.version());
+        if let Some(touched) = in_doubt.filter(|_| !kept_up) {
+            self.doubt_job(read.job, &touched);
+        }
+        // All of the plan of another owner is on its way; or its owner has told of a version that was not in force yet when this was read.
+        if self.copy_of != Some(read.epoch) || is_earlier {
+            return;
         }
         match in_force {
             _ if kept_up => {}

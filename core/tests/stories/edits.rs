@@ -343,6 +343,22 @@ fn a_run_that_the_owner_has_closed_does_not_come_back_by_what_was_read_before_it
     }
 }
 
+/// The console's word on an edit is late, and the database fails over before it comes, so that the standby no longer knows how far the owner
+/// has told it. What it reads then is what the owner has told of before, but for an end that is not stored yet.
+#[test]
+fn a_late_word_on_an_edit_after_a_failover_outdates_nothing_that_the_owner_keeps_up() {
+    let serial = Job { version: JobVersion::new(2), ..job(json!({"overlap": {"policy": "queue"}})) };
+    let (first, second) = (run(0.1, ANN), run(3.0, BOB));
+    let rows = vec![first.clone(), second.clone()];
+    let mut standby = Scene::standby(1, plan(&serial, rows.clone()));
+    standby.feed(Input::News(Box::new(change(Vec::new(), vec![first.key]))));
+    standby.feed(Input::StoreReplaced);
+    assert_eq!(looks(&standby.feed(changed(2, JOB, &[&first, &second]))), ["at a job"]);
+    standby.feed(read(2, Some(serial), rows));
+    let armed: Vec<_> = standby.armed_until(2.5).into_iter().map(|(at, arm)| (at, arm.key)).collect();
+    assert_eq!(armed, [(2.1, second.key)]);
+}
+
 /// A run ended while its job was being edited: its owner knows, what the standby has read does not, and no word on that run will follow.
 #[test]
 fn what_an_owner_tells_of_an_edited_job_takes_the_place_of_what_a_standby_has_read() {
