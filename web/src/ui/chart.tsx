@@ -66,7 +66,8 @@ export function Chart({ title, kind, series, data, range, days = false, format }
       const options: uPlot.Options = {
         width: element?.clientWidth || 400,
         height: HEIGHT,
-        padding: [10, 8, 0, 0],
+        // Half a label of the time axis stands beyond the last tick.
+        padding: [10, 18, 0, 0],
         legend: { show: false },
         cursor: { points: { show: false }, y: false, drag: { x: false, y: false } },
         scales: {

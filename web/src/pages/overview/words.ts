@@ -39,7 +39,7 @@ export const overviewWords = defineWords(
     slo_good: 'of starts were on time',
     slo_none: 'No starts yet',
     slo_budget: 'Error budget left',
-    slo_spent: '{{spent}} of {{budget}} allowed were late or missed',
+    slo_spent: '{{spent}} late or missed, {{budget}} allowed',
     slo_ok: 'Within the objective',
     slo_low: 'Little budget left',
     slo_over: 'Objective missed',
