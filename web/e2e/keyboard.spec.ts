@@ -1,6 +1,7 @@
 import type { Page } from '@playwright/test';
 import { expect, test } from './fixtures';
 import { LOADING, pages } from './pages';
+import { openPalette } from './steps';
 
 /** Tab presses after which a page counts as a trap: more than any page has stops. */
 const MOST_STOPS = 250;
@@ -35,7 +36,7 @@ test('Ctrl-K finds a job, `?` shows the keys, `/` goes to the filter, `t` change
   await page.keyboard.press('t');
   await expect(page.locator('html')).toHaveAttribute('data-mantine-color-scheme', 'light');
 
-  await page.keyboard.press('Control+k');
+  await openPalette(page);
   await page.keyboard.type('never-lucky');
   await expect(page.getByRole('dialog').getByText('never-lucky').first()).toBeVisible();
   await page.keyboard.press('ArrowDown');

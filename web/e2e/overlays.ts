@@ -1,5 +1,6 @@
 import type { Page } from '@playwright/test';
 import { type Api, expect, fresh } from './fixtures';
+import { openPalette } from './steps';
 
 /** What opens over a page: dialogs, drawers, menus, lists of options. */
 export interface Overlay {
@@ -80,7 +81,7 @@ export const overlays: readonly Overlay[] = [
     name: 'the command palette',
     path: () => 'jobs',
     open: async (page) => {
-      await page.keyboard.press('Control+k');
+      await openPalette(page);
       await page.keyboard.type('hello');
       await expect(page.getByRole('dialog').getByText('hello').first()).toBeVisible();
     },

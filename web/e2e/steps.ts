@@ -3,6 +3,12 @@ import type { Page } from '@playwright/test';
 import { expect, fresh } from './fixtures';
 import { place } from './place';
 
+/** Opens the command palette and waits until it takes what is typed: no person types in the moment in which it opens. */
+export async function openPalette(page: Page) {
+  await page.keyboard.press('Control+k');
+  await expect(page.getByRole('dialog').locator('input')).toBeFocused();
+}
+
 /** Creates a task group through the pages; its id. */
 export async function createGroup(page: Page, name: string, backups: number): Promise<string> {
   await page.goto('groups');
